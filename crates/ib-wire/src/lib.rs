@@ -1,0 +1,12 @@
+//! Names, numbers and bytes of InfiniBand and of IP over InfiniBand.
+//!
+//! Every layer of the project speaks in these types. Nothing here does IO, reads a clock or decides a
+//! policy. Reading never panics on any bytes; what must hold beyond length is a second, named step.
+#![no_std]
+
+extern crate alloc;
+
+pub mod addr;
+pub mod offload;
+pub mod payload;
+pub mod time;

@@ -1,0 +1,189 @@
+//! Packet bytes that are handed on, not copied.
+//!
+//! A `Payload` is a window on a shared buffer. Receivers of a multicast share one buffer; a unicast
+//! packet owns its own and may write in front of its first byte. `Pool` takes buffers back when their last
+//! holder is done, so that a packet in flight costs no allocation.
+
+use alloc::{sync::Arc, vec::Vec};
+use core::{fmt, ops::Deref};
+
+/// A window on a shared buffer.
+#[derive(Clone)]
+pub struct Payload {
+    buffer: Arc<[u8]>,
+    start: u32,
+    end: u32,
+}
+
+impl Payload {
+    /// A copy of `bytes` with `headroom` bytes free in front.
+    pub fn with_headroom(headroom: usize, bytes: &[u8]) -> Self {
+        let mut buffer = Vec::with_capacity(headroom + bytes.len());
+        buffer.resize(headroom, 0);
+        buffer.extend_from_slice(bytes);
+        let end = buffer.len();
+        Self::from_buffer(buffer.into(), headroom, end)
+    }
+
+    /// The bytes `start..end` of `buffer`.
+    ///
+    /// # Panics
+    /// If the window does not lie within the buffer, or the buffer is 4 GiB or more.
+    pub fn from_buffer(buffer: Arc<[u8]>, start: usize, end: usize) -> Self {
+        assert!(start <= end && end <= buffer.len(), "a window lies within its buffer");
+        let limit = |v: usize| u32::try_from(v).expect("buffers are below 4 GiB");
+        Self { start: limit(start), end: limit(end), buffer }
+    }
+
+    /// Drops the first `n` bytes from the window; they become headroom. Takes all if there are fewer.
+    pub fn trim_front(&mut self, n: usize) {
+        self.start = self.end.min(self.start.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
+    }
+
+    /// Keeps only the first `n` bytes of the window.
+    pub fn truncate(&mut self, n: usize) {
+        self.end = self.end.min(self.start.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
+    }
+
+    /// Puts `head` in front of the window: in place if nobody shares the buffer and there is room, else
+    /// into a new buffer.
+    pub fn prepend(&mut self, head: &[u8]) {
+        let (start, n) = (self.start as usize, head.len());
+        if n <= start
+            && let Some(buffer) = Arc::get_mut(&mut self.buffer)
+        {
+            buffer[start - n..start].copy_from_slice(head);
+            self.start = u32::try_from(start - n).expect("smaller than a u32");
+            return;
+        }
+        let mut bytes = Vec::with_capacity(HEADROOM + n + self.len());
+        bytes.resize(HEADROOM, 0);
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(self);
+        let end = bytes.len();
+        *self = Self::from_buffer(bytes.into(), HEADROOM, end);
+    }
+
+    /// The bytes for writing; copies them first if the buffer is shared.
+    pub fn make_mut(&mut self) -> &mut [u8] {
+        if Arc::get_mut(&mut self.buffer).is_none() {
+            *self = Self::with_headroom(HEADROOM, self);
+        }
+        let (start, end) = (self.start as usize, self.end as usize);
+        &mut Arc::get_mut(&mut self.buffer).expect("a fresh copy is not shared")[start..end]
+    }
+
+    /// The same bytes in a buffer of their own size, if they wait in one much larger: what queues keep.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        if self.buffer.len() > 2 * (self.len() + HEADROOM) { Self::with_headroom(HEADROOM, &self) } else { self }
+    }
+
+    /// Gives the whole buffer back.
+    pub fn into_buffer(self) -> Arc<[u8]> {
+        self.buffer
+    }
+}
+
+/// Room that fresh copies leave for headers in front.
+pub const HEADROOM: usize = 64;
+
+impl From<&[u8]> for Payload {
+    fn from(bytes: &[u8]) -> Self {
+        Self::with_headroom(HEADROOM, bytes)
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.start as usize..self.end as usize]
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Payload {}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.len())
+    }
+}
+
+/// Buffers of one size, lent out and taken back.
+#[derive(Debug)]
+pub struct Pool {
+    free: Vec<Arc<[u8]>>,
+    size: usize,
+    limit: usize,
+}
+
+impl Pool {
+    /// A pool of buffers of `size` bytes that keeps at most `limit` of them while they are not in use.
+    pub const fn new(size: usize, limit: usize) -> Self {
+        Self { free: Vec::new(), size, limit }
+    }
+
+    /// A buffer that nobody else holds; allocates only when none is free.
+    pub fn take(&mut self) -> Arc<[u8]> {
+        self.free.pop().unwrap_or_else(|| alloc::vec![0; self.size].into())
+    }
+
+    /// Takes a buffer back, unless somebody still holds it or it is not one of this pool's size.
+    pub fn give(&mut self, mut buffer: Arc<[u8]>) {
+        if self.free.len() < self.limit && buffer.len() == self.size && Arc::get_mut(&mut buffer).is_some() {
+            self.free.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_holder_writes_in_front_without_copying() {
+        let mut payload = Payload::with_headroom(8, b"data");
+        let before = payload.as_ptr();
+        payload.prepend(b"head");
+        assert_eq!(&*payload, b"headdata");
+        assert_eq!(payload.as_ptr(), before.wrapping_sub(4));
+        payload.trim_front(4);
+        assert_eq!(payload.as_ptr(), before);
+    }
+
+    #[test]
+    fn sharers_do_not_see_each_others_writes() {
+        let mut a = Payload::from(&b"abcd"[..]);
+        let b = a.clone();
+        a.make_mut()[0] = b'x';
+        a.prepend(b"__");
+        assert_eq!(&*a, b"__xbcd");
+        assert_eq!(&*b, b"abcd");
+    }
+
+    #[test]
+    fn a_pool_takes_back_only_what_nobody_holds() {
+        let mut pool = Pool::new(128, 4);
+        let buffer = pool.take();
+        let address = buffer.as_ptr();
+        let held = Payload::from_buffer(buffer.clone(), 0, 10);
+        pool.give(buffer);
+        assert_ne!(pool.take().as_ptr(), address);
+        pool.give(held.into_buffer());
+        assert_eq!(pool.take().as_ptr(), address);
+    }
+
+    #[test]
+    fn trimming_more_than_there_is_leaves_nothing() {
+        let mut p = Payload::from(&b"abc"[..]);
+        p.trim_front(usize::MAX);
+        assert!(p.is_empty());
+    }
+}
