@@ -1,2 +1,6 @@
 //! (being written)
 #![no_std]
+
+extern crate alloc;
+
+pub mod topology;
