@@ -7,6 +7,12 @@
 extern crate alloc;
 
 pub mod addr;
+pub mod crc;
+pub mod ipoib;
+pub mod layout;
+pub mod mad;
 pub mod offload;
+pub mod packet;
 pub mod payload;
 pub mod time;
+pub mod ud;

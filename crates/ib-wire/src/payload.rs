@@ -76,7 +76,11 @@ impl Payload {
     /// The same bytes in a buffer of their own size, if they wait in one much larger: what queues keep.
     #[must_use]
     pub fn compact(self) -> Self {
-        if self.buffer.len() > 2 * (self.len() + HEADROOM) { Self::with_headroom(HEADROOM, &self) } else { self }
+        if self.buffer.len() > 2 * (self.len() + HEADROOM) {
+            Self::with_headroom(HEADROOM, &self)
+        } else {
+            self
+        }
     }
 
     /// Gives the whole buffer back.

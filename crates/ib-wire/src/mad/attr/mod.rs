@@ -1,0 +1,21 @@
+//! Attributes of subnet management and the records that subnet administration makes of them.
+
+mod class;
+mod node;
+mod port;
+mod records;
+mod switch;
+mod tables;
+
+pub use class::{ClassPortInfo, InformInfo, Notice, NoticeType, ProducerType, SmInfo, SmState, TrapNumber};
+pub use node::{NodeDescription, NodeInfo, NodeType};
+pub use port::{CapabilityMask, PhysicalState, PortInfo, PortState};
+pub use records::{
+    GuidInfoRecord, InformInfoRecord, JoinState, LinearForwardingRecord, LinkRecord, McMemberRecord,
+    MulticastForwardingRecord, NodeRecord, PKeyTableRecord, PathRecord, PortInfoRecord, Record,
+    ServiceRecord, SlToVlRecord, SmInfoRecord, SwitchInfoRecord, VlArbitrationRecord,
+};
+pub use switch::SwitchInfo;
+pub use tables::{
+    GuidBlock, LinearBlock, MulticastBlock, PKeyBlock, SlToVlTable, VlArbitrationBlock, VlArbitrationEntry,
+};
