@@ -103,8 +103,8 @@ mod tests {
         assert_eq!(peer_mac(gid, Qpn::new(0x404), 0).to_string(), PEER_0);
         assert_eq!(peer_mac(gid, Qpn::new(0x404), 1).to_string(), PEER_1);
     }
-    const PEER_0: &str = "";
-    const PEER_1: &str = "";
+    const PEER_0: &str = "52:50:c2:1b:c5:c7";
+    const PEER_1: &str = "a2:89:aa:c9:6a:f0";
 
     #[test]
     fn ten_thousand_neighbouring_peers_do_not_collide() {
