@@ -9,15 +9,14 @@ use core::net::{IpAddr, Ipv6Addr};
 use crate::addr::{Gid, Guid, Mac, PKey, Qpn};
 
 /// The address of our own interface: octets 0, 1, 2, 5, 6, 7 of the port's GUID, which keeps the vendor's
-/// prefix and the serial number readable, as a locally administered unicast address. In another partition
-/// than the default one, octets 1 and 2 are changed by its number, so every child has its own.
-///
-/// GUIDs that differ only in octets 3 and 4 share an address; that is seen by the host alone, peers know
-/// the GID.
+/// prefix and the serial number readable, as a locally administered unicast address. The other two octets
+/// are folded into the high half of the first. In another partition than the default one, octets 1 and 2
+/// are changed by its number, so every child has its own.
 pub fn local_mac(guid: Guid, pkey: PKey) -> Mac {
-    let [a, b, c, _, _, d, e, f] = guid.to_bytes();
+    let [a, b, c, x, y, d, e, f] = guid.to_bytes();
+    let folded = (x ^ y) << 4 ^ (x ^ y) & 0xf0;
     let [high, low] = (!pkey.full().0).to_be_bytes();
-    Mac([a & 0xfc | LOCAL, b ^ high, c ^ low, d, e, f])
+    Mac([(a ^ folded) & 0xfc | LOCAL, b ^ high, c ^ low, d, e, f])
 }
 
 /// The stand-in for a peer: a locally administered unicast address made from its GID and queue pair.
@@ -86,15 +85,27 @@ mod tests {
 
     #[test]
     fn the_default_partition_has_the_plain_form() {
-        assert_eq!(local_mac(GUID, PKey::DEFAULT_FULL).to_string(), "02:02:c9:0e:8a:11");
+        assert_eq!(local_mac(GUID, PKey::DEFAULT_FULL).to_string(), "32:02:c9:0e:8a:11");
         assert_eq!(local_mac(GUID, PKey::DEFAULT_LIMITED), local_mac(GUID, PKey::DEFAULT_FULL));
+    }
+
+    #[test]
+    fn the_middle_of_the_guid_counts_too() {
+        assert_eq!(
+            local_mac(Guid(0x0269_6202_0000_0301), PKey::DEFAULT_FULL).to_string(),
+            "22:69:62:00:03:01"
+        );
+        assert_eq!(
+            local_mac(Guid(0x0269_6204_0000_0301), PKey::DEFAULT_FULL).to_string(),
+            "42:69:62:00:03:01"
+        );
     }
 
     #[test]
     fn every_partition_has_another_address() {
         let all: BTreeSet<Mac> = (0x8000..=0xffff).map(|key| local_mac(GUID, PKey(key))).collect();
         assert_eq!(all.len(), 0x8000);
-        assert_eq!(local_mac(GUID, PKey(0x8001)).to_string(), "02:7d:37:0e:8a:11");
+        assert_eq!(local_mac(GUID, PKey(0x8001)).to_string(), "32:7d:37:0e:8a:11");
     }
 
     #[test]
