@@ -24,8 +24,9 @@ pub fn vcrc(packet: &[u8]) -> [u8; 2] {
 
 /// ICRC over a packet from LRH to the end of the padded payload, in transmission order.
 ///
-/// Fields that switches and routers may change count as ones: VL; with a GRH also traffic class, flow label
-/// and hop limit; the reserved octet of BTH. `has_grh` tells where BTH starts. Packets too short to hold
+/// Fields that switches and routers may change count as ones: without a GRH the VL; with one, which a router
+/// may send on by another local route, all of LRH, traffic class, flow label and hop limit; always the
+/// reserved octet of BTH. `has_grh` tells where BTH starts. Packets too short to hold
 /// their headers are summed as they are.
 pub fn icrc(packet: &[u8], has_grh: bool) -> [u8; 4] {
     const LRH: usize = 8;
@@ -36,6 +37,7 @@ pub fn icrc(packet: &[u8], has_grh: bool) -> [u8; 4] {
     head[..n].copy_from_slice(&packet[..n]);
     head[0] |= 0xf0;
     if has_grh {
+        head[..LRH].fill(0xff);
         head[LRH] |= 0x0f;
         head[LRH + 1..LRH + 4].fill(0xff);
         head[LRH + 7] = 0xff;
