@@ -6,12 +6,14 @@
 pub mod arp;
 pub mod checksum;
 pub mod header;
+pub mod large;
 pub mod mac;
 pub mod mgid;
 pub mod nd;
 
 pub use arp::{Arp, ArpError, ArpOp, EthArp, IbArp};
 pub use header::{EtherType, Header};
+pub use large::{LargeError, Segmenter};
 pub use mac::{group_mac, link_local, local_mac, peer_mac};
 pub use mgid::{Group, IpoibMgid, broadcast_mgid, ipv4_mgid, ipv6_mgid};
 pub use nd::{NdError, NdKind, NdMessage};

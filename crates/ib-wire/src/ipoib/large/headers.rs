@@ -1,0 +1,206 @@
+//! The headers of a large send: where they are, and what changes in them from packet to packet.
+
+use super::super::checksum::Sum;
+use crate::{layout::Truncated, offload::SegmentKind};
+
+/// Why a datagram cannot be made what a link would carry: whoever said what is to be done told wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LargeError {
+    /// The headers do not fit in.
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
+    /// Neither IPv4 nor IPv6, or not the one of the kind.
+    #[error("IP version {found} in a large send of {kind:?}")]
+    Version {
+        /// What it should be.
+        kind: SegmentKind,
+        /// The version field.
+        found: u8,
+    },
+    /// Another transport than the kind's, or hidden behind headers that are not known.
+    #[error("IP protocol {found} in a large send of {kind:?}")]
+    Protocol {
+        /// What it should be.
+        kind: SegmentKind,
+        /// The protocol or next header field.
+        found: u8,
+    },
+    /// An IPv4 header below 20 octets, a TCP one likewise.
+    #[error("a header of {0} octets is too short")]
+    ShortHeader(usize),
+    /// Part of a fragmented packet.
+    #[error("a fragment cannot be cut into segments")]
+    Fragment,
+    /// Segments of no length.
+    #[error("segment size 0")]
+    NoSize,
+    /// The headers are not as long as told.
+    #[error("headers take {real} octets, not {told}")]
+    Header {
+        /// Octets by the description.
+        told: usize,
+        /// Octets by the headers themselves.
+        real: usize,
+    },
+    /// A single packet would exceed what the length field can say.
+    #[error("too long for an IP packet")]
+    TooLong,
+    /// The checksum would be stored beyond the end.
+    #[error("checksum field at {at} in {have} octets")]
+    ChecksumField {
+        /// Where the field would be.
+        at: usize,
+        /// Octets there are.
+        have: usize,
+    },
+}
+
+/// Stores the checksum over `start..` at `start + offset`, where the sum of the pseudo header waits: what
+/// `Checksum::Partial` asks for.
+pub fn complete_checksum(ip: &mut [u8], start: u16, offset: u16) -> Result<(), LargeError> {
+    let at = partial_field(ip, start, offset)?;
+    let sum = Sum::ZERO.with(&ip[usize::from(start)..]).finish_nonzero();
+    ip[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    Ok(())
+}
+
+/// Where a partial checksum goes, if that is within the packet.
+pub(super) fn partial_field(ip: &[u8], start: u16, offset: u16) -> Result<usize, LargeError> {
+    let at = usize::from(start) + usize::from(offset);
+    if at + 2 > ip.len() { Err(LargeError::ChecksumField { at, have: ip.len() }) } else { Ok(at) }
+}
+
+/// Octets of IP and transport header in a large send, for `Segments::header`: found by reading them, as the
+/// number that a host gives along is no more than a hint.
+pub fn header_len(ip: &[u8], kind: SegmentKind) -> Result<u16, LargeError> {
+    u16::try_from(Layout::of(ip, kind)?.data).map_err(|_| LargeError::TooLong)
+}
+
+/// Where the headers of a large send are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    v6: bool,
+    protocol: u8,
+    /// First octet of the transport header.
+    transport: usize,
+    /// First octet of the data.
+    pub(super) data: usize,
+}
+
+impl Layout {
+    /// Reads the headers and checks that they are those of `kind`.
+    pub(super) fn of(ip: &[u8], kind: SegmentKind) -> Result<Self, LargeError> {
+        let version = octet(ip, 0)? >> 4;
+        let v6 = match (version, kind) {
+            (4, SegmentKind::Tcp4 | SegmentKind::Udp) => false,
+            (6, SegmentKind::Tcp6 | SegmentKind::Udp) => true,
+            (found, kind) => return Err(LargeError::Version { kind, found }),
+        };
+        let (protocol, transport) = if v6 { transport6(ip)? } else { transport4(ip)? };
+        let data = transport
+            + match (protocol, kind) {
+                (TCP, SegmentKind::Tcp4 | SegmentKind::Tcp6) => {
+                    at_least(20, usize::from(octet(ip, transport + 12)? >> 4) * 4)?
+                }
+                (UDP, SegmentKind::Udp) => 8,
+                (found, kind) => return Err(LargeError::Protocol { kind, found }),
+            };
+        if ip.len() < data {
+            return Err(Truncated { need: data, have: ip.len() }.into());
+        }
+        Ok(Self { v6, protocol, transport, data })
+    }
+
+    pub(super) const fn is_udp(&self) -> bool {
+        self.protocol == UDP
+    }
+
+    /// The longest packet that the IP header can tell of.
+    pub(super) const fn max_len(&self) -> usize {
+        if self.v6 { IPV6 + 0xffff } else { 0xffff }
+    }
+
+    /// Length, and for IPv4 the identification, `index` further on, and the checksum.
+    pub(super) fn put_ip(&self, packet: &mut [u8], index: usize) {
+        if self.v6 {
+            return put(packet, 4, word(packet.len() - IPV6));
+        }
+        put(packet, 2, word(packet.len()));
+        let id = u16::from_be_bytes([packet[4], packet[5]]);
+        put(packet, 4, id.wrapping_add(word(index & 0xffff)));
+        put(packet, 10, 0);
+        put(packet, 10, Sum::ZERO.with(&packet[..self.transport]).finish());
+    }
+
+    /// Length and checksum.
+    pub(super) fn put_udp(&self, packet: &mut [u8]) {
+        put(packet, self.transport + 4, word(packet.len() - self.transport));
+        self.put_sum(packet, 6);
+    }
+
+    /// Sequence number, `advance` further on, flags without those in `cleared`, checksum.
+    pub(super) fn put_tcp(&self, packet: &mut [u8], advance: usize, cleared: u8) {
+        let field = packet[self.transport + 4..].first_chunk_mut::<4>().expect("a TCP header has 20 octets");
+        let advance = u32::try_from(advance).expect("a large send is below 4 GiB");
+        *field = u32::from_be_bytes(*field).wrapping_add(advance).to_be_bytes();
+        packet[self.transport + 13] &= !cleared;
+        self.put_sum(packet, 16);
+    }
+
+    fn put_sum(&self, packet: &mut [u8], offset: usize) {
+        put(packet, self.transport + offset, 0);
+        let (head, body) = packet.split_at(self.transport);
+        let addresses = if self.v6 { &head[8..IPV6] } else { &head[12..20] };
+        let pseudo = Sum::ZERO.with(addresses).word(u16::from(self.protocol)).word(word(body.len()));
+        let sum = pseudo.with(body);
+        let sum = if self.is_udp() { sum.finish_nonzero() } else { sum.finish() };
+        put(packet, self.transport + offset, sum);
+    }
+}
+
+/// Protocol, and where its header starts.
+fn transport4(ip: &[u8]) -> Result<(u8, usize), LargeError> {
+    let header = at_least(20, usize::from(octet(ip, 0)? & 0xf) * 4)?;
+    let protocol = octet(ip, 9)?;
+    if octet(ip, 6)? & 0x3f != 0 || octet(ip, 7)? != 0 {
+        return Err(LargeError::Fragment);
+    }
+    Ok((protocol, header))
+}
+
+/// The same behind the extension headers that do not change what the checksum covers.
+fn transport6(ip: &[u8]) -> Result<(u8, usize), LargeError> {
+    let (mut next, mut at) = (octet(ip, 6)?, IPV6);
+    loop {
+        match next {
+            HOP_BY_HOP | DESTINATION => {}
+            FRAGMENT => return Err(LargeError::Fragment),
+            _ => return Ok((next, at)),
+        }
+        next = octet(ip, at)?;
+        at += 8 * (1 + usize::from(octet(ip, at + 1)?));
+    }
+}
+
+fn octet(bytes: &[u8], at: usize) -> Result<u8, Truncated> {
+    bytes.get(at).copied().ok_or_else(|| Truncated { need: at + 1, have: bytes.len() })
+}
+
+const fn at_least(min: usize, len: usize) -> Result<usize, LargeError> {
+    if len < min { Err(LargeError::ShortHeader(len)) } else { Ok(len) }
+}
+
+fn put(packet: &mut [u8], at: usize, value: u16) {
+    packet[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+fn word(value: usize) -> u16 {
+    u16::try_from(value).expect("checked against what the length fields hold")
+}
+
+const IPV6: usize = 40;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const HOP_BY_HOP: u8 = 0;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
