@@ -1,0 +1,80 @@
+//! When whom must be woken: one deadline each, many holders.
+
+use alloc::{collections::BinaryHeap, vec::Vec};
+use core::cmp::Reverse;
+
+use ib_wire::time::Instant;
+
+/// One deadline for each of the holders `0..n`. Setting and taking cost O(log n).
+///
+/// A deadline that moved leaves its old entry behind; it is passed over when its turn comes.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    queue: BinaryHeap<Reverse<(Instant, usize)>>,
+    deadline: Vec<Option<Instant>>,
+}
+
+impl Timers {
+    /// Sets, moves or clears the deadline of `holder`.
+    pub(crate) fn set(&mut self, holder: usize, deadline: Option<Instant>) {
+        if self.deadline.len() <= holder {
+            self.deadline.resize(holder + 1, None);
+        }
+        if self.deadline[holder] != deadline {
+            self.deadline[holder] = deadline;
+            if let Some(at) = deadline {
+                self.queue.push(Reverse((at, holder)));
+            }
+        }
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn next(&mut self) -> Option<Instant> {
+        self.skip_moved();
+        self.queue.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The deadlines there are, moved ones included: never later than the earliest.
+    pub(crate) fn peek(&self) -> Option<Instant> {
+        self.queue.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes a holder whose deadline is not after `now`; its deadline is cleared.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<usize> {
+        if self.next()? > now {
+            return None;
+        }
+        let Reverse((_, holder)) = self.queue.pop()?;
+        self.deadline[holder] = None;
+        Some(holder)
+    }
+
+    fn skip_moved(&mut self) {
+        while let Some(Reverse((at, holder))) = self.queue.peek()
+            && self.deadline[*holder] != Some(*at)
+        {
+            self.queue.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moved_deadline_fires_once_at_its_last_place() {
+        let mut timers = Timers::default();
+        timers.set(0, Some(Instant::from_secs(5)));
+        timers.set(1, Some(Instant::from_secs(3)));
+        timers.set(0, Some(Instant::from_secs(1)));
+        timers.set(0, Some(Instant::from_secs(4)));
+        timers.set(2, Some(Instant::from_secs(2)));
+        timers.set(2, None);
+        assert_eq!(timers.next(), Some(Instant::from_secs(3)));
+        assert_eq!(timers.expire(Instant::from_secs(9)), Some(1));
+        assert_eq!(timers.expire(Instant::from_secs(9)), Some(0));
+        assert_eq!(timers.expire(Instant::from_secs(9)), None);
+        assert_eq!(timers.next(), None);
+    }
+}
