@@ -1,6 +1,31 @@
-//! (being written)
+//! Emulated InfiniBand silicon: links, switches, channel adapters.
+//!
+//! A [`Fabric`] is built from a [`topology::Topology`] and from then on learns only what packets tell it:
+//! subnet managers program it with SMPs, and it forwards by the tables they wrote. It holds no clock and
+//! does no IO: whoever drives it hands the time in and takes what comes out.
+//!
+//! Deliberately absent: any policy of a subnet manager, any knowledge of IP.
 #![no_std]
 
 extern crate alloc;
 
+mod config;
+mod endport;
+mod error;
+mod fabric;
+mod id;
+mod link;
+mod output;
+mod snapshot;
+mod tap;
 pub mod topology;
+
+pub use config::FabricConfig;
+pub use endport::{AgentSpec, MethodMask};
+pub use error::{BuildError, CreateQpError, QpError, RegisterError, SendError};
+pub use fabric::Fabric;
+pub use id::{AgentId, LinkId, NodeId, PortId, TapId};
+pub use link::LinkFault;
+pub use output::Output;
+pub use snapshot::{FabricSnapshot, NodeSnapshot};
+pub use tap::TapFilter;
