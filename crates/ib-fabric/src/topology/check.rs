@@ -19,16 +19,7 @@ impl Topology {
     ///
     /// Warnings are about plans that can be built but may not be what was meant.
     pub fn validate(&self) -> Result<Vec<Warning>, TopologyErrors> {
-        self.validate_file("", &Lines::default())
-    }
-
-    /// The same for what came from a file.
-    pub(super) fn validate_file(&self, file: &str, lines: &Lines) -> Result<Vec<Warning>, TopologyErrors> {
-        let mut check = Check { topology: self, lines, found: Vec::new() };
-        check.nodes();
-        check.guids();
-        check.links();
-        match TopologyErrors::collect(file, check.found) {
+        match TopologyErrors::collect("", Check::run(self, &Lines::default(), Vec::new())) {
             Some(errors) => Err(errors),
             None => Ok(self.warnings()),
         }
@@ -109,13 +100,45 @@ impl Lines {
     }
 }
 
+/// What a reader ends with: the topology in its normal order, or all that was wrong with it.
+///
+/// `found` is what the reader itself could not make sense of.
+pub(super) fn finish(
+    file: &str,
+    mut topology: Topology,
+    lines: &Lines,
+    found: Vec<(usize, Reason)>,
+) -> Result<Topology, TopologyErrors> {
+    // After an error of grammar, an empty topology is no further news.
+    let found = if found.is_empty() || !topology.nodes.is_empty() {
+        Check::run(&topology, lines, found)
+    } else {
+        found
+    };
+    match TopologyErrors::collect(file, found) {
+        Some(errors) => Err(errors),
+        None => {
+            topology.normalize();
+            Ok(topology)
+        }
+    }
+}
+
 struct Check<'a> {
     topology: &'a Topology,
     lines: &'a Lines,
     found: Vec<(usize, Reason)>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn run(topology: &'a Topology, lines: &'a Lines, found: Vec<(usize, Reason)>) -> Vec<(usize, Reason)> {
+        let mut check = Self { topology, lines, found };
+        check.nodes();
+        check.guids();
+        check.links();
+        check.found
+    }
+
     fn nodes(&mut self) {
         let mut names: BTreeMap<&str, NodeIndex> = BTreeMap::new();
         if self.topology.nodes.is_empty() {

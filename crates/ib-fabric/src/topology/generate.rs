@@ -180,6 +180,11 @@ const MAX_NODES: usize = 0xbfff;
 /// Most ports of a switch.
 const MAX_PORTS: usize = Node::MAX_PORTS as usize;
 
+/// Ports of a switch that needs `needed`: 8 or 36, as switches have, or just as many as it needs.
+pub(super) fn radix(needed: u8) -> u8 {
+    if needed <= 8 { 8 } else { needed.max(36) }
+}
+
 /// A plan under construction. Switches grow as links are made and get their port count at the end.
 #[derive(Default)]
 struct Builder {
@@ -229,8 +234,7 @@ impl Builder {
     fn finish(mut self) -> Topology {
         for (node, used) in self.topology.nodes.iter_mut().zip(self.used) {
             if node.is_switch() {
-                let ports = if used <= 8 { 8 } else { used.max(36) };
-                node.port_count = u8::try_from(ports).expect("`join` made no more than 254 ports");
+                node.port_count = radix(u8::try_from(used).expect("`join` made no more than 254 ports"));
             }
         }
         self.topology

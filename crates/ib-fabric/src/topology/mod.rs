@@ -23,7 +23,10 @@ mod error;
 mod generate;
 mod guid;
 mod model;
+mod names;
 mod quantity;
+mod toml;
+mod toml_writer;
 
 pub use check::Warning;
 pub use error::{Reason, TopologyError, TopologyErrors};
@@ -33,3 +36,5 @@ pub use model::{
     Adjacency, Counts, Endpoint, Link, LinkModel, Neighbor, Node, NodeIndex, NodeKind, PortSpec, Topology,
 };
 pub use quantity::{BadQuantity, Probability, format_duration, parse_duration, parse_speed, parse_width};
+pub use toml::parse_toml;
+pub use toml_writer::to_toml;
