@@ -1,1 +1,9 @@
-//! (being written)
+//! IP over InfiniBand on this machine: interfaces, namespaces, control socket and command line.
+//!
+//! The only crate of the project that opens descriptors, reads clocks and starts threads. Protocols are
+//! decided elsewhere.
+
+pub mod capture;
+pub mod cli;
+pub mod control;
+pub mod os;

@@ -1,0 +1,157 @@
+//! What a client asks of the running lab, as the data thread gets it.
+//!
+//! Whoever answers never waits: the reply goes into a slot that is always free, and a client that has gone
+//! away in the meantime is no error.
+
+use std::{collections::BTreeMap, os::fd::OwnedFd, path::PathBuf, time::Duration};
+
+use ib_fabric::topology::Probability;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::schema::{Noun, Shown};
+use crate::capture::CaptureStatus;
+
+/// Where the answer goes: `let _ = reply.send(Ok(..))`. An `Err` is the sentence the user reads.
+pub type Reply<T> = oneshot::Sender<Result<T, String>>;
+
+/// Something to do, and where to say that it is done. A reply that is dropped unused tells the client that
+/// the lab is ending.
+#[derive(Debug)]
+pub enum Request {
+    /// The rows of a noun.
+    Show {
+        /// What to show.
+        noun: Noun,
+        /// Only what belongs to this host.
+        host: Option<String>,
+        /// The rows.
+        reply: Reply<Shown>,
+    },
+    /// Changes what a link does to packets.
+    FaultLink {
+        /// One of its ends, `sw1:3`, or `h1` for a host with one port.
+        link: String,
+        /// What it is to do.
+        fault: LinkFault,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// Pulls or plugs the cables of a host.
+    FaultHost {
+        /// The host.
+        host: String,
+        /// Which of the two.
+        fault: HostFault,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// What it takes to run a command in a host.
+    Enter {
+        /// The host.
+        host: String,
+        /// Its namespaces and settings.
+        reply: Reply<Entry>,
+    },
+    /// Starts a capture. The receiver makes a `CaptureSink` on `to` and hands back its status; the capture
+    /// ends by itself, which the data thread learns from `CaptureSink::offer`.
+    Capture {
+        /// What to record.
+        filter: CaptureFilter,
+        /// Where pcapng goes: a file or a pipe.
+        to: OwnedFd,
+        /// The running capture.
+        reply: Reply<CaptureStatus>,
+    },
+    /// Makes the subnet manager sweep now.
+    Sweep {
+        /// Started.
+        reply: Reply<()>,
+    },
+    /// Ends the lab.
+    Stop {
+        /// Heard; the end follows.
+        reply: Reply<()>,
+    },
+    /// What this lab is.
+    Info {
+        /// A summary.
+        reply: Reply<LabInfo>,
+    },
+}
+
+/// What `fault link` can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkFault {
+    /// As if the cable were pulled.
+    Down,
+    /// Plugged again; other faults stay.
+    Up,
+    /// Share of packets that vanish.
+    Loss(Probability),
+    /// Time each packet is under way.
+    Delay(Duration),
+    /// Share of packets in which a bit flips.
+    Corrupt(Probability),
+    /// No fault is left, and the link is up.
+    Clear,
+}
+
+/// What `fault host` can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostFault {
+    /// Pulls all its cables.
+    Unplug,
+    /// Plugs them again.
+    Plug,
+}
+
+/// The way into a host. The descriptors are `/proc/PID/ns/*`.
+#[derive(Debug)]
+pub struct Entry {
+    /// The lab's user namespace, unless root started it: to be entered first.
+    pub user: Option<OwnedFd>,
+    /// Network namespace.
+    pub net: OwnedFd,
+    /// Mount namespace.
+    pub mnt: OwnedFd,
+    /// Host name.
+    pub uts: OwnedFd,
+    /// What the environment gets on top of the caller's; a value of `None` removes a variable.
+    pub env: BTreeMap<String, Option<String>>,
+    /// Directories put at the end of PATH.
+    pub path: Vec<PathBuf>,
+    /// Where to be if the caller's directory does not exist in there.
+    pub cwd: PathBuf,
+}
+
+/// Which packets to record. Empty lists mean all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureFilter {
+    /// Ends of links, such as `sw1:3`.
+    pub links: Vec<String>,
+    /// Hosts, all ports of each.
+    pub hosts: Vec<String>,
+}
+
+/// A summary of a lab for `list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabInfo {
+    /// Its name.
+    pub name: String,
+    /// Process of the lab.
+    pub pid: u32,
+    /// Hosts.
+    pub hosts: u64,
+    /// Switches.
+    pub switches: u64,
+    /// Links.
+    pub links: u64,
+    /// `starting`, `up`, `ending`.
+    pub state: String,
+    /// Seconds since its start.
+    pub uptime_seconds: u64,
+    /// The seed it runs with.
+    pub seed: u64,
+}
