@@ -5,6 +5,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod dhcp;
 pub mod header;
 pub mod large;
 pub mod mac;
@@ -12,6 +13,7 @@ pub mod mgid;
 pub mod nd;
 
 pub use arp::{Arp, ArpError, ArpOp, EthArp, IbArp};
+pub use dhcp::DhcpTranslator;
 pub use header::{EtherType, Header};
 pub use large::{LargeError, Segmenter};
 pub use mac::{group_mac, link_local, local_mac, peer_mac};
