@@ -148,7 +148,12 @@ impl Partitions {
 
     /// The groups of a port's partitions that it cannot join, because its link is too small or too slow: an
     /// IPoIB interface on such a port stays without carrier.
-    pub fn out_of_reach(&self, port: Identity, mtu: Mtu, rate: Rate) -> impl Iterator<Item = &GroupParameters> {
+    pub fn out_of_reach(
+        &self,
+        port: Identity,
+        mtu: Mtu,
+        rate: Rate,
+    ) -> impl Iterator<Item = &GroupParameters> {
         let members = self.list.iter().filter(move |p| p.membership(port).is_some());
         members.flat_map(|p| &p.groups).filter(move |g| g.mtu > mtu || g.rate.mbps() > rate.mbps())
     }

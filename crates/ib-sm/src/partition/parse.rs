@@ -229,8 +229,7 @@ fn group<'a>(
 ) -> Result<(), Reason> {
     let parsed = mgid.parse::<Gid>().ok().and_then(Gid::multicast);
     let mut mgid = parsed.ok_or_else(|| Reason::Mgid(mgid.into()))?;
-    let mut flags = open.flags.clone();
-    flags.scopes.clear();
+    let mut flags = Flags { scopes: Vec::new(), ..open.flags.clone() };
     for (flag, value) in items {
         if !flag.is_empty() {
             flags.set(flag, value)?;
@@ -252,7 +251,10 @@ fn group<'a>(
         mgid = with_pkey(mgid, partition.pkey);
     }
     if flags.scopes.is_empty() {
-        flags.scopes = alloc::vec![mgid.scope()];
+        flags.scopes = open.flags.scopes.clone();
+    }
+    if flags.scopes.is_empty() {
+        flags.scopes.push(mgid.scope());
     }
     add_groups(partition, &flags, GroupParameters { mgid, ..GroupParameters::broadcast(partition.pkey) });
     Ok(())
@@ -308,11 +310,13 @@ impl Flags {
         match flag {
             "mtu" => {
                 let hint = "it is a code: 1 to 5 for 256 to 4096 bytes";
-                self.mtu = Some(Mtu(byte(5, hint)?)).filter(|m| m.bytes().is_some()).ok_or_else(|| wrong(hint))?;
+                self.mtu =
+                    Some(Mtu(byte(5, hint)?)).filter(|m| m.bytes().is_some()).ok_or_else(|| wrong(hint))?;
             }
             "rate" => {
                 let hint = "it is a code: 3 for 10 Gb/s, 7 for 40 Gb/s, 16 for 100 Gb/s";
-                self.rate = Some(Rate(byte(63, hint)?)).filter(|r| r.mbps().is_some()).ok_or_else(|| wrong(hint))?;
+                self.rate =
+                    Some(Rate(byte(63, hint)?)).filter(|r| r.mbps().is_some()).ok_or_else(|| wrong(hint))?;
             }
             "sl" => self.sl = ServiceLevel::new(byte(15, "0 to 15")?),
             "scope" => {
@@ -350,8 +354,7 @@ fn number(text: &str) -> Option<u32> {
 
 /// The word or, as OpenSM's own examples have it, its beginning.
 fn read_membership(text: &str) -> Result<Membership, Reason> {
-    let words =
-        [("full", Membership::Full), ("limited", Membership::Limited), ("both", Membership::Both)];
+    let words = [("full", Membership::Full), ("limited", Membership::Limited), ("both", Membership::Both)];
     let found = words.into_iter().find(|(word, _)| !text.is_empty() && word.starts_with(text));
     found.map(|(_, membership)| membership).ok_or_else(|| Reason::Membership(text.into()))
 }

@@ -95,32 +95,56 @@ fn further_groups_take_the_partitions_key_and_flags() {
     );
     assert_eq!(keys(&partitions, host(1)), [0xffff]);
     let names: Vec<_> = partitions.groups().map(|g| (g.mgid.to_string(), g.mtu.0, g.sl.get())).collect();
-    assert_eq!(names[1..], vec![
-        ("ff12:401b:ffff::707".to_string(), 5, 1),
-        ("ff12:601b:ffff::16".to_string(), 5, 0),
-        ("ff15:a01b::5".to_string(), 4, 0),
-    ]);
+    assert_eq!(
+        names[1..],
+        vec![
+            ("ff12:401b:ffff::707".to_string(), 5, 1),
+            ("ff12:601b:ffff::16".to_string(), 5, 0),
+            ("ff15:a01b::5".to_string(), 4, 0),
+        ]
+    );
 }
 
 #[test]
 fn errors_name_file_line_and_reason() {
     let cases = [
         ("Default=0x7fff\n", "p.conf:1: no partition definition: write Name=0xKEY,flags: members;"),
-        ("\nA=0x1:ALL", "p.conf:2: the definition of partition A does not end: write a ';' after its members"),
-        ("A=0x12345:ALL;", "p.conf:1: 0x12345 is no partition key: use 0x0001 to 0x7fff, or no key for a free one"),
+        (
+            "\nA=0x1:ALL",
+            "p.conf:2: the definition of partition A does not end: write a ';' after its members",
+        ),
+        (
+            "A=0x12345:ALL;",
+            "p.conf:1: 0x12345 is no partition key: use 0x0001 to 0x7fff, or no key for a free one",
+        ),
         ("A=x:ALL;", "p.conf:1: x is no partition key: use 0x0001 to 0x7fff, or no key for a free one"),
         ("A=1,ipiob:ALL;", "p.conf:1: unknown flag ipiob"),
-        ("A=1,mtu=2048:ALL;", "p.conf:1: mtu=2048 is not possible: it is a code: 1 to 5 for 256 to 4096 bytes"),
+        (
+            "A=1,mtu=2048:ALL;",
+            "p.conf:1: mtu=2048 is not possible: it is a code: 1 to 5 for 256 to 4096 bytes",
+        ),
         ("A=1,mtu=0:ALL;", "p.conf:1: mtu=0 is not possible: it is a code: 1 to 5 for 256 to 4096 bytes"),
-        ("A=1,rate=1:ALL;", "p.conf:1: rate=1 is not possible: it is a code: 3 for 10 Gb/s, 7 for 40 Gb/s, 16 for 100 Gb/s"),
+        (
+            "A=1,rate=1:ALL;",
+            "p.conf:1: rate=1 is not possible: it is a code: 3 for 10 Gb/s, 7 for 40 Gb/s, 16 for 100 Gb/s",
+        ),
         ("A=1,sl:ALL;", "p.conf:1: sl= is not possible: 0 to 15"),
         ("A=1,scope=0:ALL;", "p.conf:1: scope=0 is not possible: 1 to 15, or 0x1 to 0xf"),
         ("A=1,defmember=half:ALL;", "p.conf:1: half is no membership: write full, limited or both"),
         ("A=1:ALL=none;", "p.conf:1: none is no membership: write full, limited or both"),
-        ("A=1:\n  h1;", "p.conf:2: h1 is no member: write a port GUID, ALL, ALL_CAS, ALL_SWITCHES, ALL_ROUTERS, ALL_VCAS or SELF"),
+        (
+            "A=1:\n  h1;",
+            "p.conf:2: h1 is no member: write a port GUID, ALL, ALL_CAS, ALL_SWITCHES, ALL_ROUTERS, ALL_VCAS or SELF",
+        ),
         ("A=1:mgid=fe80::1;", "p.conf:1: fe80::1 is no multicast GID"),
-        ("A=1,ipoib:mgid=ff12:401b:8002::1;", "p.conf:1: group ff12:401b:8002::1 needs the P_Key of its partition's broadcast group"),
-        ("A=1,ipoib:mgid=ff12:401b::1,mtu=5;", "p.conf:1: group ff12:401b::1 needs the mtu of its partition's broadcast group"),
+        (
+            "A=1,ipoib:mgid=ff12:401b:8002::1;",
+            "p.conf:1: group ff12:401b:8002::1 needs the P_Key of its partition's broadcast group",
+        ),
+        (
+            "A=1,ipoib:mgid=ff12:401b::1,mtu=5;",
+            "p.conf:1: group ff12:401b::1 needs the mtu of its partition's broadcast group",
+        ),
     ];
     for (text, message) in cases {
         assert_eq!(Partitions::parse("p.conf", text).unwrap_err().to_string(), message, "{text}");
