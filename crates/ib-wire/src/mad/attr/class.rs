@@ -217,9 +217,4 @@ impl Notice {
             issuer_gid,
         }
     }
-
-    /// The LID at the front of the data: of notices 128..=131 and 144..=145.
-    pub const fn data_lid(&self) -> Lid {
-        Lid(u16::from_be_bytes([self.data[0], self.data[1]]))
-    }
 }

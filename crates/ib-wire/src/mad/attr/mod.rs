@@ -2,6 +2,7 @@
 
 mod class;
 mod node;
+mod notice;
 mod port;
 mod records;
 mod switch;
@@ -9,6 +10,7 @@ mod tables;
 
 pub use class::{ClassPortInfo, InformInfo, Notice, NoticeType, ProducerType, SmInfo, SmState, TrapNumber};
 pub use node::{NodeDescription, NodeInfo, NodeType};
+pub use notice::{BadKeyDetails, BadMKeyDetails, CapabilityDetails, LinkStateDetails, SwitchBadPKeyDetails};
 pub use port::{CapabilityMask, PhysicalState, PortInfo, PortState};
 pub use records::{
     GuidInfoRecord, InformInfoRecord, JoinState, LinearForwardingRecord, LinkRecord, McMemberRecord,
