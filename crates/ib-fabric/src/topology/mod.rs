@@ -19,9 +19,13 @@
 //! Nothing here reads a file: the caller brings the text.
 
 mod check;
+mod detect;
 mod error;
 mod generate;
 mod guid;
+mod ibnet;
+mod ibnet_line;
+mod ibnet_writer;
 mod model;
 mod names;
 mod quantity;
@@ -29,9 +33,12 @@ mod toml;
 mod toml_writer;
 
 pub use check::Warning;
+pub use detect::parse;
 pub use error::{Reason, TopologyError, TopologyErrors};
 pub use generate::{GENERATORS, GenerateError, GeneratorHelp, generate};
 pub use guid::{GUID_PREFIX, assigned_node_guid, assigned_port_guid};
+pub use ibnet::parse_ibnet;
+pub use ibnet_writer::to_ibnetdiscover;
 pub use model::{
     Adjacency, Counts, Endpoint, Link, LinkModel, Neighbor, Node, NodeIndex, NodeKind, PortSpec, Topology,
 };
