@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
                 counter.next = Some(match base {
                     GuidBase::Absolute(guid) => *counter.base.insert(guid),
                     GuidBase::Relative(offset) => {
-                        counter.base.unwrap_or(assigned_node_guid(kind, 1).0).wrapping_add(offset)
+                        counter.base.unwrap_or_else(|| assigned_node_guid(kind, 1).0).wrapping_add(offset)
                     }
                 });
                 counter.port0 = port0;
@@ -364,7 +364,7 @@ fn widest(mask: Option<u8>) -> Option<LinkWidth> {
 
 /// `None` where nothing is allowed or nothing was said. A mask of extended speeds alone allows QDR too.
 fn fastest(speed: Option<u8>, extended: Option<u8>) -> Option<LinkSpeed> {
-    let old = speed.or(extended.map(|_| LinkSpeed::Qdr.speed_bit()))?;
+    let old = speed.or_else(|| extended.map(|_| LinkSpeed::Qdr.speed_bit()))?;
     let extended = extended.unwrap_or(0);
     let known = LinkSpeed::ALL.iter().fold(0, |known, speed| known | speed.ext_bit());
     if extended & !known != 0 {

@@ -1,11 +1,8 @@
 //! Writes a topology as `ibnetdiscover` prints a fabric, which ibsim and [`super::parse_ibnet`] read.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::{format, string::String};
 
-use ib_wire::addr::{LinkSpeed, Lmc, UnicastLid};
+use ib_wire::addr::{Lmc, UnicastLid};
 
 use super::{
     model::{Endpoint, Link, Neighbor, Node, NodeKind, PortSpec, Topology},
@@ -99,6 +96,5 @@ fn address(port: &PortSpec) -> (u16, u8) {
 }
 
 fn speed(link: &Link) -> String {
-    let speed: LinkSpeed = link.speed;
-    format!("{}{}", width_name(link.width), speed.to_string())
+    format!("{}{}", width_name(link.width), link.speed)
 }

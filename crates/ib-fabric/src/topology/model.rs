@@ -1,8 +1,10 @@
 //! The plan itself: nodes, links, and what can be asked of them.
 
 use alloc::{
+    collections::BTreeMap,
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
 use core::{fmt, ops::Index, time::Duration};
@@ -61,7 +63,7 @@ impl Topology {
     pub fn normalize(&mut self) {
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         order.sort_by_key(|&old| self.nodes[old].kind);
-        let mut new_of = alloc::vec![0; order.len()];
+        let mut new_of = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {
             new_of[old] = new;
         }
@@ -83,7 +85,7 @@ impl Topology {
     }
 
     /// Every name and its node, by name. The last one wins where a name is used twice.
-    pub fn names(&self) -> alloc::collections::BTreeMap<&str, NodeIndex> {
+    pub fn names(&self) -> BTreeMap<&str, NodeIndex> {
         self.indexed().map(|(index, node)| (node.name.as_str(), index)).collect()
     }
 
@@ -424,14 +426,14 @@ impl Adjacency {
     /// The nodes by the parts that no link joins, each part in the order a breadth-first walk meets them.
     pub fn parts(&self) -> Vec<Vec<NodeIndex>> {
         let count = self.first.len() - 1;
-        let mut seen = alloc::vec![false; count];
+        let mut seen = vec![false; count];
         let mut parts = Vec::new();
         for start in 0..count {
             if seen[start] {
                 continue;
             }
             seen[start] = true;
-            let mut part = alloc::vec![NodeIndex(start)];
+            let mut part = vec![NodeIndex(start)];
             let mut next = 0;
             while let Some(&node) = part.get(next) {
                 next += 1;
