@@ -1,0 +1,21 @@
+//! The operating system: descriptors, namespaces, netlink, time. All unsafe code of the program is in here.
+//!
+//! - [`userns`], [`limits`], [`signals`]: what `main` does first, before any thread exists.
+//! - [`rundir`]: a lab's directory and name.
+//! - [`space`]: a lab host. [`tap`] and [`vnet`]: its interface as the driver sees it. [`link`]: as the host sees
+//!   it. [`monitor`]: what the host does with it.
+//! - [`poller`], [`wake`], [`clock`]: the data loop.
+
+pub mod clock;
+mod event;
+pub mod limits;
+pub mod link;
+pub mod monitor;
+pub mod poller;
+pub mod rundir;
+pub mod signals;
+pub mod space;
+pub mod tap;
+pub mod userns;
+pub mod vnet;
+pub mod wake;
