@@ -139,6 +139,9 @@ impl Tap {
     }
 
     /// Plugs the cable in or pulls it.
+    ///
+    /// The kernel follows in its own time: what the host sends before the interface's
+    /// [`OperState`](super::link::OperState) is `Up`, a millisecond or so later, is dropped.
     pub fn set_carrier(&self, on: bool) -> io::Result<()> {
         Ok(self.carrier(on)?)
     }

@@ -14,7 +14,7 @@ use std::{
 
 use ib_wire::addr::Mac;
 use ipoib::os::{
-    link::{LinkConfig, Netlink},
+    link::{LinkConfig, Netlink, OperState},
     space::{HostSpace, HostSpec},
     tap::Tap,
 };
@@ -57,6 +57,8 @@ fn interface(n: u8) -> (Tap, Netlink) {
     netlink.add_address(tap.index(), v4(n), 24, false).unwrap();
     netlink.add_address(tap.index(), v6(n), 64, true).unwrap();
     tap.set_carrier(true).unwrap();
+    // Until then the host's own frames are dropped.
+    eventually("operstate", || netlink.link(tap.index()).unwrap().oper_state == OperState::Up);
     (tap, netlink)
 }
 
@@ -77,6 +79,6 @@ fn eventually(what: &str, mut true_now: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !true_now() {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
