@@ -2,13 +2,21 @@
 #![expect(unsafe_code, reason = "privileges are given up between fork and exec, where there is one thread")]
 
 use std::{
-    fs, io,
-    os::{fd::AsRawFd, unix::process::CommandExt},
-    path::Path,
-    process::Command,
+    fs,
+    io::{self, BufRead, BufReader},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
-use ipoib::os::{rundir::RunDir, space::Lifetime, userns};
+use ipoib::os::{
+    rundir::RunDir,
+    space::{JoinedSpace, Lifetime},
+    userns,
+};
 use rustix::{
     fs::{CWD, FileType, Mode, chmod, makedev, mknodat},
     mount::{MountPropagationFlags, mount_bind, mount_change},
@@ -20,12 +28,16 @@ use crate::{eventually, hosts::many, v4, wired};
 
 const USER: u32 = 1000;
 
-/// Makes this process one of an ordinary user on a machine whose /dev/net/tun is open to all.
-fn become_ordinary(node: &Path) -> io::Result<()> {
+/// Lets this process see a machine whose /dev/net/tun is open to all.
+fn open_tun_to_all(node: &Path) -> io::Result<()> {
     // SAFETY: FILES is not asked for.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    mount_bind(node, "/dev/net/tun")?;
+    Ok(mount_bind(node, "/dev/net/tun")?)
+}
+
+/// Gives up root for good.
+fn become_user() -> io::Result<()> {
     set_thread_groups(&[])?;
     let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(USER));
     set_thread_res_gid(gid, gid, gid)?;
@@ -34,20 +46,38 @@ fn become_ordinary(node: &Path) -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
 }
 
-#[test]
-fn an_ordinary_user_makes_hosts() {
-    assert!(geteuid().is_root(), "this test gives up root, so it needs it");
-    let node = std::env::temp_dir().join(format!("ipoib-tun-{}", std::process::id()));
-    mknodat(CWD, &node, FileType::CharacterDevice, Mode::RUSR, makedev(10, 200)).unwrap();
-    chmod(&node, Mode::from_raw_mode(0o666)).unwrap();
+/// A device node that is open to all, for as long as it is needed.
+struct Node(PathBuf);
+
+impl Node {
+    fn new(test: &str) -> Self {
+        assert!(geteuid().is_root(), "this test gives up root, so it needs it");
+        let path = std::env::temp_dir().join(format!("ipoib-tun-{test}-{}", std::process::id()));
+        mknodat(CWD, &path, FileType::CharacterDevice, Mode::RUSR, makedev(10, 200)).unwrap();
+        chmod(&path, Mode::from_raw_mode(0o666)).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Runs another test of this binary as an ordinary user in a user namespace.
+fn ordinary(node: &Node, test: &str) -> Command {
     // By descriptor: the user may have no right to the directory of the binary.
     let binary = fs::File::open("/proc/self/exe").unwrap();
     let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
-    command.args(["--ignored", "--exact", "rootless::inside_a_user_namespace", "--nocapture"]);
+    command.args(["--ignored", "--exact", test, "--nocapture"]);
     command.env("XDG_RUNTIME_DIR", "/nowhere").current_dir("/");
-    let tun = node.clone();
+    let tun = node.0.clone();
     let between = move || {
-        become_ordinary(&tun)?;
+        // Keeps the descriptor until the exec.
+        let _binary = &binary;
+        open_tun_to_all(&tun)?;
+        become_user()?;
         userns::enter_if_needed().map(drop).map_err(|error| {
             eprintln!("{error}: {:?}", std::error::Error::source(&error));
             io::ErrorKind::PermissionDenied.into()
@@ -55,15 +85,67 @@ fn an_ordinary_user_makes_hosts() {
     };
     // SAFETY: the child has one thread and no lock that matters is held; it allocates, which glibc permits.
     unsafe { command.pre_exec(between) };
-    let output = command.output();
-    fs::remove_file(node).unwrap();
-    let output = output.unwrap();
+    command
+}
+
+#[test]
+fn an_ordinary_user_makes_hosts() {
+    let node = Node::new("make");
+    let output = ordinary(&node, "rootless::inside_a_user_namespace").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && said.contains("1 passed"),
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// What `ipoib exec` does: the user who runs the lab, and root, enter its host from outside.
+#[test]
+fn others_join_a_host_in_a_user_namespace() {
+    let node = Node::new("join");
+    let mut lab = ordinary(&node, "rootless::a_host_until_told")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Held until the end: the lab has more to say.
+    let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let ready = lines.find_map(|line| line.strip_prefix("READY ").map(str::to_owned)).expect("a host");
+    let fds: Vec<_> = ready.split(' ').map(|fd| format!("/proc/{}/fd/{fd}", lab.id())).collect();
+    for as_root in [false, true] {
+        let open = |path: &str| OwnedFd::from(fs::File::open(path).unwrap());
+        let user = open(&format!("/proc/{}/ns/user", lab.id()));
+        let mut space = Some(JoinedSpace::from_fds(Some(user), open(&fds[0]), open(&fds[1]), open(&fds[2])));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "hostname; id -u; ls /sys/class/net; ip link set ib0 mtu 1500 && echo may"]);
+        let between = move || {
+            if !as_root {
+                become_user()?;
+            }
+            space.take().expect("once").join().map_err(io::Error::other)
+        };
+        // SAFETY: as above.
+        unsafe { shell.pre_exec(between) };
+        let output = shell.output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "h1\n0\nib0\nlo\nmay\n",
+            "root: {as_root}, {output:?}"
+        );
+    }
+    drop(lab.stdin.take());
+    let said: Vec<_> = lines.collect();
+    assert!(lab.wait().unwrap().success(), "{said:?}");
+}
+
+#[test]
+#[ignore = "a helper that another test starts"]
+fn a_host_until_told() {
+    let host = wired(1);
+    let fds = host.space.fds();
+    println!("\nREADY {} {} {}", fds.net.as_raw_fd(), fds.mnt.as_raw_fd(), fds.uts.as_raw_fd());
+    io::stdin().read_line(&mut String::new()).unwrap();
 }
 
 #[test]
