@@ -1,8 +1,19 @@
 //! The lab's control socket: varlink, for our own command line and any other program.
 //!
-//! `org.ipoib.lab.varlink` beside this file is the contract.
+//! `org.ipoib.lab.varlink` beside this file is the contract. [`ControlServer`] turns calls into [`Request`]s for
+//! the data thread; [`Client`] is what the command line speaks through.
 
+mod answer;
+mod client;
+mod protocol;
 mod request;
 pub mod schema;
+mod server;
 
+pub use client::{Client, ClientError};
+pub use protocol::{DESCRIPTION, INTERFACE, SOCKET};
 pub use request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, Reply, Request};
+pub use server::ControlServer;
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
-use ib_fabric::topology::Probability;
+use ib_fabric::topology::{Probability, format_duration, parse_duration};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -97,6 +97,47 @@ pub enum LinkFault {
     Clear,
 }
 
+impl LinkFault {
+    /// The words of the command line: `loss` with `1%`, `down` with nothing.
+    pub fn read(word: &str, amount: Option<&str>) -> Result<Self, String> {
+        let needs =
+            |example| amount.ok_or_else(|| format!("`{word}` needs an amount: write `{word} {example}`"));
+        let share = |text: &str| text.parse::<Probability>().map_err(|error| error.to_string());
+        let fault = match word {
+            "loss" => return Ok(Self::Loss(share(needs("1%")?)?)),
+            "corrupt" => return Ok(Self::Corrupt(share(needs("0.1%")?)?)),
+            "delay" => {
+                let time = parse_duration(needs("5ms")?).map_err(|error| error.to_string())?;
+                return Ok(Self::Delay(time));
+            }
+            "down" => Self::Down,
+            "up" => Self::Up,
+            "clear" => Self::Clear,
+            _ => {
+                return Err(format!(
+                    "there is no fault `{word}`: use down, up, loss, delay, corrupt or clear"
+                ));
+            }
+        };
+        match amount {
+            None => Ok(fault),
+            Some(amount) => Err(format!("`{word}` takes no amount: leave `{amount}` out")),
+        }
+    }
+
+    /// The same words back.
+    pub fn words(self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Down => ("down", None),
+            Self::Up => ("up", None),
+            Self::Loss(share) => ("loss", Some(share.to_string())),
+            Self::Delay(time) => ("delay", Some(format_duration(time))),
+            Self::Corrupt(share) => ("corrupt", Some(share.to_string())),
+            Self::Clear => ("clear", None),
+        }
+    }
+}
+
 /// What `fault host` can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -128,6 +169,7 @@ pub struct Entry {
 
 /// Which packets to record. Empty lists mean all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CaptureFilter {
     /// Ends of links, such as `sw1:3`.
     pub links: Vec<String>,
@@ -154,4 +196,29 @@ pub struct LabInfo {
     pub uptime_seconds: u64,
     /// The seed it runs with.
     pub seed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_read_as_it_is_written() {
+        for (word, amount) in
+            [("down", None), ("up", None), ("clear", None), ("loss", Some("1%")), ("delay", Some("5ms"))]
+        {
+            let fault = LinkFault::read(word, amount).unwrap();
+            assert_eq!(fault.words(), (word, amount.map(str::to_owned)));
+        }
+        assert_eq!(LinkFault::read("corrupt", Some("0.10%")).unwrap().words().1.unwrap(), "0.1%");
+    }
+
+    #[test]
+    fn a_wrong_fault_says_what_to_write() {
+        let why = |word, amount| LinkFault::read(word, amount).unwrap_err();
+        assert_eq!(why("loss", None), "`loss` needs an amount: write `loss 1%`");
+        assert_eq!(why("down", Some("1%")), "`down` takes no amount: leave `1%` out");
+        assert!(why("delay", Some("5")).contains("5ms"));
+        assert!(why("lose", None).contains("corrupt"));
+    }
 }
