@@ -8,4 +8,9 @@ extern crate alloc;
 
 pub mod config;
 pub mod demand;
+pub mod partition;
+pub mod sa;
 pub mod subnet;
+mod role;
+mod route;
+mod transact;

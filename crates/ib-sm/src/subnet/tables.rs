@@ -95,9 +95,19 @@ impl PortMask {
         self.0[usize::from(port.0 / 16)] |= 1 << (port.0 % 16);
     }
 
+    /// Takes a port out.
+    pub fn remove(&mut self, port: PortNum) {
+        self.0[usize::from(port.0 / 16)] &= !(1 << (port.0 % 16));
+    }
+
     /// True if the port is in.
     pub fn contains(&self, port: PortNum) -> bool {
         self.0[usize::from(port.0 / 16)] & 1 << (port.0 % 16) != 0
+    }
+
+    /// The ports that are in, in order.
+    pub fn ports(&self) -> impl Iterator<Item = PortNum> + '_ {
+        (0..=255).map(PortNum).filter(|port| self.contains(*port))
     }
 
     /// True if no port is in.

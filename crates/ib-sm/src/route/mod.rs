@@ -1,0 +1,105 @@
+//! Where packets go: forwarding tables computed from the model.
+//!
+//! The algorithms work on numbered switches alone ([`graph`]); this file translates from the model and back. Unicast
+//! is up*/down* routing with shortest paths, which is minimal and balanced on fat trees and free of deadlock on
+//! any graph; multicast has one tree for each LID.
+
+mod graph;
+mod multicast;
+mod order;
+mod unicast;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+
+use ib_wire::addr::{MulticastLid, PortNum};
+
+use self::{
+    graph::{Edge, Graph, Leaf},
+    multicast::{Member, Trees},
+};
+use crate::{
+    demand::GroupMember,
+    subnet::{NodeId, PortId, PortMask, Subnet},
+};
+
+/// The routes of a subnet as it was when they were computed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Routes {
+    graph: Graph,
+    switches: Vec<NodeId>,
+    numbers: BTreeMap<NodeId, usize>,
+    trees: Trees,
+}
+
+impl Routes {
+    /// Computes the unicast tables and hands them to the switches of the model.
+    pub(crate) fn compute(subnet: &mut Subnet) -> Self {
+        let switches: Vec<NodeId> = subnet.switches().map(|(id, _)| id).collect();
+        let numbers: BTreeMap<NodeId, usize> = switches.iter().copied().zip(0..).collect();
+        let graph = translate(subnet, &switches, &numbers);
+        let unicast = unicast::route(&graph);
+        for (id, table) in switches.iter().zip(unicast.tables) {
+            if let Some(switch) = subnet.switch_mut(*id) {
+                switch.lft.want(table);
+            }
+        }
+        Self { graph, switches, numbers, trees: Trees::new(&unicast.order) }
+    }
+
+    /// Lays the tree of a group; the switches that have to be written.
+    pub(crate) fn lay_tree(
+        &mut self,
+        subnet: &mut Subnet,
+        mlid: MulticastLid,
+        members: &[GroupMember],
+    ) -> Vec<NodeId> {
+        let members: Vec<Member> = members.iter().filter_map(|member| self.member(subnet, member)).collect();
+        let mut masks = self.trees.masks(&self.graph, mlid.index(), &members);
+        let mut changed = Vec::new();
+        for (number, id) in self.switches.iter().enumerate() {
+            let mask: PortMask = masks.remove(&number).unwrap_or_default();
+            if subnet.switch_mut(*id).is_some_and(|switch| switch.mft.want(mlid, mask)) {
+                changed.push(*id);
+            }
+        }
+        changed
+    }
+
+    fn member(&self, subnet: &Subnet, member: &GroupMember) -> Option<Member> {
+        let port = subnet.switch_port(member.port)?;
+        let switch = *self.numbers.get(&port.node)?;
+        Some(Member { switch, port: port.num, receives: member.receives })
+    }
+}
+
+fn translate(subnet: &Subnet, switches: &[NodeId], numbers: &BTreeMap<NodeId, usize>) -> Graph {
+    let mut edges = vec![Vec::new(); switches.len()];
+    let mut leaves = vec![Vec::new(); switches.len()];
+    for (number, id) in switches.iter().enumerate() {
+        for (num, port) in subnet.node(*id).physical_ports() {
+            let Some(peer) = port.peer else { continue };
+            if let Some(to) = numbers.get(&peer.node).and_then(|to| u32::try_from(*to).ok()) {
+                if peer.node != *id {
+                    edges[number].push(Edge { to, port: num, far: peer.num });
+                }
+            } else {
+                leaves[number].extend(leaf(subnet, peer, num));
+            }
+        }
+        leaves[number].extend(leaf(
+            subnet,
+            PortId { node: *id, num: PortNum::MANAGEMENT },
+            PortNum::MANAGEMENT,
+        ));
+    }
+    Graph::new(edges, leaves)
+}
+
+fn leaf(subnet: &Subnet, end: PortId, port: PortNum) -> Option<Leaf> {
+    let end = subnet.port(end)?;
+    let lid = end.lid.unicast()?;
+    Some(Leaf { lid: lid.get(), lids: 1 << (end.lmc().0 & 7), port })
+}

@@ -1,0 +1,126 @@
+//! Multicast forwarding: one tree for each multicast LID, over the switches that have members.
+
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+
+use ib_wire::addr::PortNum;
+
+use super::{graph::Graph, order::Order};
+use crate::subnet::PortMask;
+
+/// Trees over all switches that groups are cut from; made when first asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trees {
+    tops: Vec<usize>,
+    parents: BTreeMap<usize, Vec<Option<Parent>>>,
+}
+
+/// The cable from a switch to the one above it in a tree.
+#[derive(Clone, Copy, Debug)]
+struct Parent {
+    switch: usize,
+    /// The switch's port that leads up.
+    up: PortNum,
+    /// The upper switch's port that leads down.
+    down: PortNum,
+}
+
+/// A member as the tree sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// The switch it hangs on.
+    pub(crate) switch: usize,
+    /// The switch's port that leads to it; 0 for the switch itself.
+    pub(crate) port: PortNum,
+    /// It gets packets, and does not only send.
+    pub(crate) receives: bool,
+}
+
+impl Trees {
+    /// Trees with their roots at the top of the order.
+    pub(crate) fn new(order: &Order) -> Self {
+        Self { tops: order.tops().collect(), parents: BTreeMap::new() }
+    }
+
+    /// The port masks of all switches in the tree of group number `number`. Groups are dealt out to the roots.
+    pub(crate) fn masks(
+        &mut self,
+        graph: &Graph,
+        number: usize,
+        members: &[Member],
+    ) -> BTreeMap<usize, PortMask> {
+        let mut masks: BTreeMap<usize, PortMask> = BTreeMap::new();
+        if self.tops.is_empty() {
+            return masks;
+        }
+        let root = self.tops[number % self.tops.len()];
+        let parents = self.parents.entry(root).or_insert_with(|| span(graph, root));
+        for member in members {
+            let mask = masks.entry(member.switch).or_default();
+            if member.receives {
+                mask.insert(member.port);
+            }
+        }
+        let mut children: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut joined: Vec<bool> = vec![false; graph.len()];
+        for member in members {
+            let mut at = member.switch;
+            while !core::mem::replace(&mut joined[at], true) {
+                let Some(parent) = parents[at] else { break };
+                masks.entry(at).or_default().insert(parent.up);
+                masks.entry(parent.switch).or_default().insert(parent.down);
+                *children.entry(parent.switch).or_default() += 1;
+                at = parent.switch;
+            }
+        }
+        trim(&mut masks, parents, &children, members, root);
+        masks
+    }
+}
+
+/// Cuts off the stem: switches from the root down that join nothing.
+fn trim(
+    masks: &mut BTreeMap<usize, PortMask>,
+    parents: &[Option<Parent>],
+    children: &BTreeMap<usize, u32>,
+    members: &[Member],
+    root: usize,
+) {
+    let mut at = root;
+    while children.get(&at) == Some(&1) && members.iter().all(|member| member.switch != at) {
+        let below = |(_, parent): &(usize, &Option<Parent>)| parent.is_some_and(|parent| parent.switch == at);
+        let on_tree = |(child, _): &(usize, &Option<Parent>)| masks.contains_key(child);
+        let Some((child, Some(parent))) = parents.iter().enumerate().filter(below).find(on_tree) else {
+            return;
+        };
+        let up = parent.up;
+        masks.remove(&at);
+        if let Some(mask) = masks.get_mut(&child) {
+            mask.remove(up);
+        }
+        at = child;
+    }
+}
+
+/// Shortest ways from a root to all switches; each further piece of the graph gets a root of its own.
+fn span(graph: &Graph, root: usize) -> Vec<Option<Parent>> {
+    let mut parents: Vec<Option<Parent>> = vec![None; graph.len()];
+    let mut seen = vec![false; graph.len()];
+    for start in core::iter::once(root).chain(0..graph.len()) {
+        if core::mem::replace(&mut seen[start], true) {
+            continue;
+        }
+        let mut queue = vec![start];
+        let mut next = 0;
+        while let Some(&at) = queue.get(next) {
+            next += 1;
+            for edge in graph.edges(at) {
+                let to = edge.to as usize;
+                if !core::mem::replace(&mut seen[to], true) {
+                    parents[to] = Some(Parent { switch: at, up: edge.far, down: edge.port });
+                    queue.push(to);
+                }
+            }
+        }
+    }
+    parents
+}
