@@ -191,12 +191,10 @@ pub struct NeighborRow {
     pub gid: String,
     /// The LID that packets go to; 0 while the path is unknown.
     pub lid: u16,
-    /// `ready`, `resolving`, `failed`.
+    /// `ready`, `stale`, `resolving`, `failed`, `idle`.
     pub state: String,
     /// Packets sent to it.
     pub packets: u64,
-    /// Packets that wait for its path.
-    pub queued: u64,
 }
 
 /// A path record that an interface holds.
@@ -210,7 +208,7 @@ pub struct PathRow {
     pub peer: Option<String>,
     /// Where to.
     pub gid: String,
-    /// `ready`, `asking`, `failed`.
+    /// `ready`, `stale`, `resolving`, `failed`, `idle`.
     pub state: String,
     /// Destination LID; 0 while unknown.
     pub lid: u16,
