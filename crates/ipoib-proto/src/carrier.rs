@@ -27,7 +27,7 @@ pub enum CarrierReason {
     /// The join of the broadcast group is under way.
     Joining,
     /// The join of the broadcast group failed; it is tried again.
-    JoinFailed(JoinFailure),
+    JoinFailed(SaFailure),
 }
 
 impl CarrierReason {
@@ -73,9 +73,9 @@ impl fmt::Display for CarrierReason {
     }
 }
 
-/// Why a group could not be joined.
+/// Why subnet administration was of no help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinFailure {
+pub enum SaFailure {
     /// Subnet administration did not answer.
     NoAnswer,
     /// It refused.
@@ -91,7 +91,7 @@ pub enum JoinFailure {
     },
 }
 
-impl fmt::Display for JoinFailure {
+impl fmt::Display for SaFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAnswer => f.write_str("subnet administration does not answer"),

@@ -1,6 +1,6 @@
 //! What an interface is told once.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 use core::time::Duration;
 
 use ib_wire::addr::{Guid, Mac, PKey, Qpn, Scope};
@@ -66,6 +66,8 @@ pub struct Config {
     pub subscribe_groups: bool,
     /// Ask to be told of ports that come and go (traps 64, 65); true.
     pub subscribe_ports: bool,
+    /// DHCP client identifier (RFC 4361 §6.1) of requests that bring none; made of GUID and partition if not set.
+    pub dhcp_client_id: Option<Vec<u8>>,
     /// Drop ARP and neighbour discovery that claim another sender than they came from; true.
     pub check_sender: bool,
 }
@@ -103,6 +105,7 @@ impl Config {
             snoop_memberships: true,
             subscribe_groups: true,
             subscribe_ports: true,
+            dhcp_client_id: None,
             check_sender: true,
         }
     }

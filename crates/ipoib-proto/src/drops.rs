@@ -49,6 +49,10 @@ drops! {
     TxPathQueueFull = "tx_path_queue_full",
     /// Waited for a peer that went away.
     TxPeerGone = "tx_peer_gone",
+    /// Waited for a path that was given up for another.
+    TxPathEvicted = "tx_path_evicted",
+    /// Would have to wait, but too many bytes wait already.
+    TxPendingFull = "tx_pending_full",
     /// To a group that has no member.
     TxNoGroup = "tx_no_group",
     /// Waited for a group that cannot be joined.
@@ -79,8 +83,6 @@ drops! {
     RxForgedNd = "rx_forged_nd",
     /// From the fabric: a DHCP message that cannot be translated.
     RxBadDhcp = "rx_bad_dhcp",
-    /// From the fabric: the answer of a neighbour to which there is no path, so that the host learns it.
-    RxNoPathBack = "rx_no_path_back",
 }
 
 /// One counter for each reason.

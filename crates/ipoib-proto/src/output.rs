@@ -11,7 +11,7 @@ use ib_wire::{
     ud::{MadAddress, QpCommand, UdSend},
 };
 
-use crate::{CarrierReason, JoinFailure};
+use crate::{CarrierReason, SaFailure};
 
 /// What the caller is to do.
 #[derive(Clone, Debug)]
@@ -127,7 +127,7 @@ pub enum Event {
         /// The group.
         mgid: MulticastGid,
         /// Why.
-        why: JoinFailure,
+        why: SaFailure,
         /// Failures in a row.
         attempt: u32,
     },
@@ -141,7 +141,7 @@ pub enum Event {
         /// To this port.
         gid: Gid,
         /// Why.
-        why: JoinFailure,
+        why: SaFailure,
     },
     /// A flush began.
     Flushed(FlushLevel),

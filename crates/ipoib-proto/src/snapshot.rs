@@ -1,6 +1,6 @@
 //! What the interface shows of itself.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use core::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
@@ -9,7 +9,7 @@ use core::{
 use ib_wire::addr::{Gid, Guid, HwAddr, Lid, Mac, Mtu, MulticastGid, PKey, QKey, Qpn, Rate, ServiceLevel};
 use serde::Serialize;
 
-use crate::{Counters, text};
+use crate::{Counters, Interface, text};
 
 /// State of an interface at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -227,4 +227,42 @@ pub struct Bounds {
     pub sa_outstanding: usize,
     /// Their bound.
     pub sa_window: usize,
+}
+
+/// What `interface` shows.
+pub(crate) fn take(interface: &Interface) -> Snapshot {
+    let (cx, local) = (&interface.cx, &interface.local);
+    let reason = interface.carrier();
+    Snapshot {
+        identity: Identity {
+            name: cx.config.name.clone(),
+            guid: cx.config.guid,
+            qpn: local.qpn,
+            pkey: interface.pkey.unwrap_or(local.pkey),
+            mac: interface.mac(),
+            hw_addr: interface.hw_addr(),
+            link_local: interface.link_local(),
+            lid: local.lid,
+            sm_lid: interface.port.sm_lid,
+            addresses: interface.announcer.addresses(),
+        },
+        carrier: CarrierSnapshot { on: reason.is_up(), code: reason.code(), reason: format!("{reason}") },
+        link: interface.link.map(|link| link.snapshot(interface.ip_mtu)),
+        peers: interface.peers.snapshot(cx.now, &interface.paths),
+        paths: interface.paths.snapshot(cx.now),
+        groups: interface.groups.snapshot(cx.now),
+        counters: cx.counters.clone(),
+        bounds: Bounds {
+            handles: interface.paths.handles(),
+            max_address_vector: cx.config.max_address_vector,
+            peers: interface.peers.len(),
+            max_peers: cx.config.max_peers,
+            groups: interface.groups.len(),
+            max_groups: cx.config.max_groups,
+            pending_bytes: cx.pending_bytes,
+            max_pending_bytes: cx.config.max_pending_bytes,
+            sa_outstanding: interface.sa.outstanding(),
+            sa_window: cx.config.sa_window,
+        },
+    }
 }

@@ -19,8 +19,3 @@ pub(crate) fn show_option<T: Display, S: Serializer>(
         None => serializer.serialize_none(),
     }
 }
-
-/// The same for several.
-pub(crate) fn show_all<T: Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(|value| alloc::format!("{value}")))
-}
