@@ -102,7 +102,11 @@ impl Groups {
         state: JoinState,
     ) {
         self.send_only = Some(state);
-        self.each(|groups, id| groups.join_if_wanted(cx, sa, local, id));
+        self.each(|groups, id| {
+            // What is joined already waits for its own time to be confirmed.
+            let waits = groups.table.get(id).is_some_and(|group| group.to.is_none());
+            waits && groups.join_if_wanted(cx, sa, local, id)
+        });
     }
 
     /// True if it is known how to join to send only.
