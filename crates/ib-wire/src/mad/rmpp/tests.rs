@@ -95,13 +95,20 @@ proptest! {
     fn a_message_survives_loss_reordering_and_duplication(
         len in 0usize..20_000,
         window in 1u32..70,
-        fates in proptest::collection::vec(0u8..12, 1..400),
+        mut seed in 1u64..,
     ) {
-        let config = RmppConfig { window, retries: 100, patience: Duration::from_secs(100), ..RmppConfig::default() };
+        let config =
+            RmppConfig { window, retries: 100, patience: Duration::from_secs(100), ..RmppConfig::default() };
         let mut sender = Sender::new(START, config, template(), records(len));
         let mut receiver = Receiver::new(START, config);
-        let mut fates = fates.into_iter().chain([5]).cycle();
-        let message = carry(&mut sender, &mut receiver, || fates.next().unwrap());
+        // Chance without a period: a period could lose the same segment for ever.
+        let mut fate = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            u8::try_from(seed % 11).unwrap()
+        };
+        let message = carry(&mut sender, &mut receiver, &mut fate);
         prop_assert_eq!(sender.outcome(), Some(Ok(())));
         let message = message.expect("the sender was told that all arrived");
         prop_assert_eq!(message.records, records(len));
