@@ -5,6 +5,8 @@ use core::time::Duration;
 
 use ib_wire::addr::{Guid, Lid, MKey, ServiceLevel, SubnetPrefix, Timeout};
 
+use crate::sa::SaConfig;
+
 /// Settings of a subnet manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmConfig {
@@ -14,8 +16,8 @@ pub struct SmConfig {
     pub prefix: SubnetPrefix,
     /// Management key written to every port.
     pub m_key: MKey,
-    /// Trust between managers.
-    pub sm_key: u64,
+    /// How the administration is set.
+    pub administration: SaConfig,
     /// LIDs to give out again, as `SubnetManager::remembered_lids` told them.
     pub lids: Vec<(Guid, Lid)>,
     /// SMPs under way at once.
@@ -54,7 +56,7 @@ impl Default for SmConfig {
             priority: 0,
             prefix: SubnetPrefix::LINK_LOCAL,
             m_key: MKey(0),
-            sm_key: 1,
+            administration: SaConfig::default(),
             lids: Vec::new(),
             window: 32,
             response_timeout: Duration::from_millis(200),

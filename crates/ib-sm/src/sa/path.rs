@@ -47,8 +47,11 @@ impl Paths<'_> {
         }
         let destinations = ports(request, mask::DGID, asked.dgid, mask::DLID, asked.dlid)?;
         let is_table = request.is_table();
+        // Looking at pairs costs, found or not: no more of them than a table may hold.
+        let mut pairs_left = self.config.limits.table_bytes / PathRecord::LEN;
         for from in sources {
             for to in &destinations {
+                pairs_left = pairs_left.checked_sub(1).ok_or(Status::SA_NO_RESOURCES)?;
                 if let Some(path) = self.path(request, &asked, from, *to) {
                     records.add(&path, |_| true)?;
                 }

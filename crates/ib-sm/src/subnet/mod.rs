@@ -69,6 +69,11 @@ impl Subnet {
         })
     }
 
+    /// The place of a node, present or not.
+    pub(crate) fn place_of(&self, guid: Guid) -> Option<NodeId> {
+        self.by_guid.get(&guid).copied()
+    }
+
     /// Notes which port is the manager's own.
     pub(crate) const fn set_own(&mut self, port: PortId) {
         self.own = Some(port);

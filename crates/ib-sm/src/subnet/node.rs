@@ -26,8 +26,14 @@ pub struct Node {
     pub(crate) via: Option<PortId>,
     /// The sweep that saw it last.
     pub(crate) seen: u64,
-    /// Something was not answered, or changed: the next sweep asks everything again.
+    /// The sweep that asked for it last without having seen a change.
+    pub(crate) asked: u64,
+    /// The next sweep asks everything again.
     pub(crate) dirty: bool,
+    /// Something was not answered or refused in this sweep: it stays dirty.
+    pub(crate) troubled: bool,
+    /// It was told that the node is here.
+    pub(crate) announced: bool,
 }
 
 impl Node {
@@ -40,7 +46,10 @@ impl Node {
             present: false,
             via: None,
             seen: 0,
+            asked: 0,
             dirty: true,
+            troubled: false,
+            announced: false,
         };
         node.ports.resize_with(usize::from(info.num_ports) + 1, Port::default);
         if info.node_type == NodeType::SWITCH {
@@ -94,10 +103,16 @@ pub struct Port {
     pub peer: Option<PortId>,
     /// Its P_Key table as read and written; empty slots are `PKey::INVALID`.
     pub pkeys: Vec<PKey>,
-    /// The manager found that its clients must register again.
+    /// The P_Key table that it shall have; empty if nothing is wanted of it.
+    pub(crate) wanted_pkeys: Vec<PKey>,
+    /// Its clients have to register again.
     pub(crate) reregister: bool,
-    /// It came into the subnet since the administration was told last.
-    pub(crate) is_new: bool,
+    /// The administration knows that it is in the subnet.
+    pub(crate) announced: bool,
+    /// It has a link, but nobody answered behind it.
+    pub(crate) silent: bool,
+    /// The sweep that saw its link last.
+    pub(crate) linked: u64,
 }
 
 impl Port {

@@ -37,10 +37,8 @@ impl Groups {
                 }
                 continue;
             }
-            let members = group
-                .members
-                .values()
-                .filter(|member| !is_one_port || member.gid.guid() == asked.port_gid.guid());
+            let all = group.members.values().take(if is_one_port { 0 } else { usize::MAX });
+            let members = named.into_iter().chain(all);
             for Member { gid, join_state, proxy, .. } in members {
                 let wanted = joined(request, &asked, *join_state)
                     && (!request.has(mask::PROXY) || *proxy == asked.proxy_join);

@@ -61,6 +61,16 @@ fn lids_choose_as_gids_do() {
 }
 
 #[test]
+fn nobody_makes_us_look_at_every_pair_of_a_large_subnet() {
+    let limits = crate::sa::Limits { table_bytes: 64 * 100, ..Default::default() };
+    let mut s = Script::with(20, SaConfig { limits, ..SaConfig::default() }, Partitions::default());
+    let all_of_one = s.table::<PathRecord>(2, 0, mask::SGID, &ask(2, gid(3)).to_bytes());
+    assert_eq!(all_of_one.map(|paths| paths.len()), Ok(21));
+    let none = PathRecord { sl: ServiceLevel::new(9), ..ask(2, gid(3)) };
+    assert_eq!(s.table::<PathRecord>(2, 0, mask::SL, &none.to_bytes()), Err(Status::SA_NO_RESOURCES));
+}
+
+#[test]
 fn what_is_selected_holds() {
     let mut s = Script::new(3);
     let base = ask(2, gid(3));
