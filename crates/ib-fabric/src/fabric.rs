@@ -1,127 +1,260 @@
-//! The whole: nodes, links, what they emit.
+//! The whole: what there is, and what goes in and out.
+//!
+//! State and order only. How a packet moves is in `walk` and `crossing`, what a port does with it in `endport`,
+//! what a link does in `training`.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    string::String,
+    vec::Vec,
+};
 
 use ib_wire::{
     addr::{PortNum, Qpn},
-    mad::Mad,
     time::Instant,
-    ud::{MadAddress, PortView, QpCommand, UdSend},
+    ud::{PortEvent, PortView, QpCommand},
 };
+use rand_core::Rng;
+use rand_pcg::Pcg32;
 
 use crate::{
+    agenda::Agenda,
     config::FabricConfig,
-    endport::AgentSpec,
-    error::{BuildError, CreateQpError, QpError, RegisterError, SendError},
+    drop::Drop,
+    endport::{AgentSpec, EndPort, sma},
+    error::{CreateQpError, QpError, RegisterError},
+    flight::{Flight, Parked, Step},
     id::{AgentId, LinkId, NodeId, PortId, TapId},
-    link::LinkFault,
+    link::{Link, LinkFault},
+    node::Node,
     output::Output,
-    snapshot::FabricSnapshot,
-    tap::TapFilter,
-    topology::Topology,
+    port::{Logical, Physical, Port},
+    switch::Switch,
+    tap::{TapFilter, Taps},
+    topology::Probability,
 };
 
-/// A fabric: one object, no IO, no clock.
+/// A fabric: one object, no IO, no clock. Give it one input, then take all outputs.
+///
+/// # Panics
+/// Every method may panic if a handle came from a larger fabric than this one.
 #[derive(Debug)]
-pub struct Fabric;
+pub struct Fabric {
+    pub(crate) config: FabricConfig,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) ends: Vec<EndPort>,
+    pub(crate) switches: Vec<Switch>,
+    pub(crate) links: Vec<Link>,
+    /// Nodes by name.
+    pub(crate) names: BTreeMap<String, usize>,
+    /// What is still to be done before this input is done with.
+    pub(crate) work: VecDeque<Work>,
+    /// What is to be done later.
+    pub(crate) agenda: Agenda<Later>,
+    /// Packets on slow links.
+    pub(crate) parked: Parked,
+    pub(crate) taps: Taps,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) random: Pcg32,
+    pub(crate) last_agent: u32,
+    /// Multicast copies that may still be made for this input.
+    pub(crate) copies_left: usize,
+    /// Kept for its memory: the effects of one Set.
+    pub(crate) effects: Vec<sma::Effect>,
+}
 
-#[expect(
-    unused_variables,
-    missing_docs,
-    clippy::todo,
-    clippy::missing_panics_doc,
-    reason = "signatures first"
-)]
+/// Something to do before an input is done with.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Carry a packet on.
+    Carry(Step, Flight),
+    /// Take a link down at the wish of the SM that manages this port, and let it come up again.
+    Retrain(usize),
+    /// Change what a port does with its cable.
+    Physical(usize, Physical),
+}
+
+/// Something to do at its time.
+#[derive(Debug)]
+pub(crate) enum Later {
+    /// A packet comes out of a link.
+    Arrive {
+        /// The packet.
+        parked: usize,
+        /// The port it comes in through.
+        port: usize,
+        /// The link.
+        link: usize,
+        /// The direction.
+        from_a: bool,
+        /// The link's epoch when it was put on.
+        epoch: u32,
+    },
+    /// A link has been trained.
+    Trained {
+        /// The link.
+        link: usize,
+        /// Its epoch when training began.
+        epoch: u32,
+    },
+    /// Traps of an end port are to be sent again.
+    Traps {
+        /// The end port.
+        end: usize,
+    },
+    /// The lease of an M_Key may have run out.
+    Lease {
+        /// The end port.
+        end: usize,
+    },
+}
+
 impl Fabric {
-    pub fn new(
-        topology: &Topology,
-        config: FabricConfig,
-        seed: u64,
-        now: Instant,
-    ) -> Result<Self, BuildError> {
-        todo!()
-    }
-    pub fn node(&self, name: &str) -> Option<NodeId> {
-        todo!()
-    }
-    pub fn end_port(&self, node: &str, port: PortNum) -> Option<PortId> {
-        todo!()
-    }
-    pub fn end_ports(&self) -> impl Iterator<Item = PortId> + use<> {
-        core::iter::empty()
-    }
-    pub fn port_view(&self, port: PortId) -> PortView {
-        todo!()
-    }
-    pub fn create_qp(&mut self, port: PortId, want: Option<Qpn>) -> Result<Qpn, CreateQpError> {
-        todo!()
-    }
-    pub fn destroy_qp(&mut self, port: PortId, qpn: Qpn) {
-        todo!()
-    }
-    pub fn command_qp(&mut self, port: PortId, qpn: Qpn, command: QpCommand) -> Result<(), QpError> {
-        todo!()
-    }
-    pub fn post_send(&mut self, now: Instant, port: PortId, qpn: Qpn, send: UdSend) -> Result<(), SendError> {
-        todo!()
-    }
-    pub fn register_agent(&mut self, port: PortId, spec: AgentSpec) -> Result<AgentId, RegisterError> {
-        todo!()
-    }
-    pub fn unregister_agent(&mut self, port: PortId, agent: AgentId) {
-        todo!()
-    }
-    pub fn send_mad(
-        &mut self,
-        now: Instant,
-        port: PortId,
-        agent: AgentId,
-        to: MadAddress,
-        mad: &Mad,
-    ) -> Result<(), SendError> {
-        todo!()
-    }
-    pub fn set_is_sm(&mut self, now: Instant, port: PortId, is_sm: bool) {
-        todo!()
-    }
-    pub fn set_node_description(&mut self, now: Instant, node: NodeId, text: &str) {
-        todo!()
-    }
-    pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
-    }
+    /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
+        while let Some((at, later)) = self.agenda.take_due(now) {
+            match later {
+                Later::Arrive { parked, port, link, from_a, epoch } => {
+                    self.come_out(at, parked, port, link, from_a, epoch);
+                }
+                Later::Trained { link, epoch } => self.trained(at, link, epoch),
+                Later::Traps { end } => self.send_due_traps(at, end),
+                Later::Lease { end } => self.end_lease(at, end),
+            }
+            self.run(at);
+        }
     }
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
-    }
-    pub fn link(&self, node: &str, port: PortNum) -> Option<LinkId> {
-        todo!()
-    }
-    pub fn links(&self) -> impl Iterator<Item = LinkId> + use<> {
-        core::iter::empty()
-    }
-    pub fn link_fault(&self, link: LinkId) -> LinkFault {
-        todo!()
-    }
-    pub fn set_link_fault(&mut self, now: Instant, link: LinkId, fault: LinkFault) {
-        todo!()
-    }
-    pub fn set_node_power(&mut self, now: Instant, node: NodeId, on: bool) {
-        todo!()
-    }
+
+    /// Starts a capture; costs nothing on links it does not look at.
     pub fn add_tap(&mut self, filter: TapFilter) -> TapId {
-        todo!()
+        let tap = self.taps.add(filter);
+        self.taps.mark(&mut self.links, &self.nodes);
+        tap
     }
+
+    /// Ends a capture.
     pub fn remove_tap(&mut self, tap: TapId) {
-        todo!()
+        self.taps.remove(tap);
+        self.taps.mark(&mut self.links, &self.nodes);
     }
-    pub fn inject(&mut self, now: Instant, port: PortId, bytes: &[u8]) {
-        todo!()
+
+    /// Creates a UD queue pair: with the number wanted, or with a free one from 0x400 on.
+    pub fn create_qp(&mut self, port: PortId, want: Option<Qpn>) -> Result<Qpn, CreateQpError> {
+        let end = &mut self.ends[port.index()];
+        if end.management_only { Err(CreateQpError::ManagementOnly) } else { end.qps.create(want) }
     }
-    pub fn inject_on_link(&mut self, now: Instant, link: LinkId, from_a: bool, bytes: &[u8]) {
-        todo!()
+
+    /// Destroys a queue pair; no matter if there is none.
+    pub fn destroy_qp(&mut self, port: PortId, qpn: Qpn) {
+        self.ends[port.index()].qps.destroy(qpn);
     }
-    pub fn snapshot(&self) -> FabricSnapshot {
-        todo!()
+
+    /// Does what a driver asks of its queue pair.
+    pub fn command_qp(&mut self, port: PortId, qpn: Qpn, command: QpCommand) -> Result<(), QpError> {
+        let end = &mut self.ends[port.index()];
+        end.qps.command(qpn, command, &self.ports[end.port].pkeys)
+    }
+
+    /// Registers an agent for one class; its number goes into the transaction identifiers of its requests.
+    pub fn register_agent(&mut self, port: PortId, spec: AgentSpec) -> Result<AgentId, RegisterError> {
+        let agent = AgentId(self.last_agent + 1);
+        self.ends[port.index()].agents.register(agent, spec)?;
+        self.last_agent += 1;
+        Ok(agent)
+    }
+
+    /// Removes an agent; answers to it are dropped from now on.
+    pub fn unregister_agent(&mut self, port: PortId, agent: AgentId) {
+        self.ends[port.index()].agents.unregister(agent);
+    }
+
+    /// What came out, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When `handle_timeout` has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.agenda.next_time()
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        self.names.get(name).map(|index| NodeId::of(*index))
+    }
+
+    /// The end port with that number of the node of that name; a switch has port 0, an adapter those from 1 on.
+    pub fn end_port(&self, node: &str, port: PortNum) -> Option<PortId> {
+        let node = &self.nodes[*self.names.get(node)?];
+        self.ports[node.port(port)?].end.map(PortId::of)
+    }
+
+    /// All end ports, in the order of the topology.
+    pub fn end_ports(&self) -> impl Iterator<Item = PortId> + use<> {
+        (0..self.ends.len()).map(PortId::of)
+    }
+
+    /// The link at a port of the node of that name.
+    pub fn link(&self, node: &str, port: PortNum) -> Option<LinkId> {
+        let node = &self.nodes[*self.names.get(node)?];
+        self.ports[node.port(port)?].cable.map(|cable| LinkId::of(cable.link))
+    }
+
+    /// All links, in the order of the topology.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> + use<> {
+        (0..self.links.len()).map(LinkId::of)
+    }
+
+    /// What a link does to packets at present.
+    pub fn link_fault(&self, link: LinkId) -> LinkFault {
+        self.links[link.index()].fault
+    }
+
+    /// What software sees of its port.
+    pub fn port_view(&self, port: PortId) -> PortView {
+        let end = &self.ends[port.index()];
+        let port = &self.ports[end.port];
+        PortView {
+            guid: end.guid,
+            prefix: port.info.gid_prefix,
+            state: port.state.code(),
+            physical_state: port.physical.code(),
+            lid: port.info.lid,
+            lmc: port.info.lmc,
+            sm_lid: port.info.master_sm_lid,
+            sm_sl: port.info.master_sm_sl,
+            mtu: port.info.neighbor_mtu,
+            rate: if port.state == Logical::Down { None } else { port.info.active_rate() },
+            subnet_timeout: port.info.subnet_timeout,
+            pkeys: port.pkeys.as_slice().into(),
+        }
+    }
+
+    /// How often a packet was dropped for `reason` at any port of the fabric.
+    pub fn dropped(&self, reason: Drop) -> u64 {
+        self.ports.iter().map(|port| port.drops.get(reason)).sum()
+    }
+
+    /// Names, counts and logs the end of a packet.
+    #[cold]
+    pub(crate) fn drop_at(&mut self, port: usize, reason: Drop, flight: &Flight) -> Step {
+        let at = &mut self.ports[port];
+        at.dropped(reason, flight.measure.packets);
+        let (slid, dlid) = (flight.packet.lrh.slid, flight.packet.lrh.dlid);
+        tracing::trace!(node = %self.nodes[at.node].name, port = %at.num, %slid, %dlid, reason = reason.name(), "dropped");
+        Step::Done
+    }
+
+    /// Tells the software at an end port.
+    pub(crate) fn tell(&mut self, end: usize, event: PortEvent) {
+        self.outputs.push_back(Output::Port { port: PortId::of(end), event });
+    }
+
+    /// Throws dice.
+    pub(crate) fn happens(&mut self, probability: Probability) -> bool {
+        const BILLION: u64 = 1_000_000_000;
+        let roll = |random: &mut Pcg32| (u64::from(random.next_u32()) * BILLION) >> 32;
+        probability != Probability::NEVER && roll(&mut self.random) < u64::from(probability.ppb())
     }
 }

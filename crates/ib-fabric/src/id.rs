@@ -8,16 +8,6 @@ macro_rules! handles {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub(crate) u32);
 
-        impl $name {
-            pub(crate) fn of(index: usize) -> Self {
-                Self(u32::try_from(index).expect("a fabric has fewer than 2^32 parts of a kind"))
-            }
-
-            pub(crate) const fn index(self) -> usize {
-                self.0 as usize
-            }
-        }
-
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($prefix, "{}"), self.0)
@@ -38,3 +28,20 @@ handles! {
     /// An agent that sends and receives MADs at one port; never 0, as it stands in transaction identifiers.
     AgentId "agent";
 }
+
+macro_rules! positions {
+    ($($name:ident)*) => {$(
+        impl $name {
+            pub(crate) fn of(index: usize) -> Self {
+                Self(u32::try_from(index).expect("a fabric has fewer than 2^32 parts of a kind"))
+            }
+
+            /// Its number: counted from 0 within the fabric, without gaps.
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+positions! { NodeId PortId LinkId }

@@ -9,23 +9,42 @@
 
 extern crate alloc;
 
+mod agenda;
+mod build;
 mod config;
+mod counters;
+mod crossing;
+mod cut;
+mod drop;
 mod endport;
 mod error;
 mod fabric;
+mod flight;
 mod id;
+mod lanes;
 mod link;
+mod node;
 mod output;
+mod pkeys;
+mod port;
 mod snapshot;
+mod switch;
 mod tap;
 pub mod topology;
+mod training;
+mod walk;
 
 pub use config::FabricConfig;
+pub use counters::Counter;
+pub use drop::Drop;
 pub use endport::{AgentSpec, MethodMask};
 pub use error::{BuildError, CreateQpError, QpError, RegisterError, SendError};
 pub use fabric::Fabric;
 pub use id::{AgentId, LinkId, NodeId, PortId, TapId};
 pub use link::LinkFault;
 pub use output::Output;
-pub use snapshot::{FabricSnapshot, NodeSnapshot};
+pub use snapshot::{
+    FabricSnapshot, GroupSnapshot, LinkSnapshot, NodeSnapshot, PortSnapshot, QueuePairSnapshot,
+    SwitchSnapshot,
+};
 pub use tap::TapFilter;

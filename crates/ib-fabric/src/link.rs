@@ -1,8 +1,13 @@
-//! Links: what they do to packets.
+//! Links: what they do to packets, and when a packet put on one comes out.
 
 use core::time::Duration;
 
-use crate::topology::{self, Probability};
+use ib_wire::{addr::Timeout, packet::Measure, time::Instant};
+
+use crate::{
+    drop::Drop,
+    topology::{self, Probability},
+};
 
 /// What a link does to packets, and whether it is up at all; may change while packets pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,10 +33,209 @@ impl LinkFault {
         corrupt: Probability::NEVER,
         rate: None,
     };
+
+    /// True if it treats packets one by one, so that a large send must be cut.
+    pub(crate) fn looks_at_packets(&self) -> bool {
+        self.loss != Probability::NEVER || self.corrupt != Probability::NEVER || self.rate.is_some()
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.looks_at_packets() && self.delay.is_zero()
+    }
 }
 
 impl From<topology::LinkModel> for LinkFault {
     fn from(model: topology::LinkModel) -> Self {
         Self { delay: model.delay, loss: model.loss, corrupt: model.corrupt, ..Self::NONE }
+    }
+}
+
+/// One direction of a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
+    /// Packets put on it that have not come out.
+    pub(crate) under_way: usize,
+    /// Until when the sender is busy, where there is a rate.
+    busy_until: Instant,
+    /// When the last of them comes out: none may overtake another.
+    last_out: Instant,
+}
+
+/// A link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The ports it joins, end `a` first.
+    pub(crate) ends: [usize; 2],
+    /// What it does to packets.
+    pub(crate) fault: LinkFault,
+    /// True while packets may pass.
+    pub(crate) up: bool,
+    /// Counts the times it went down: what was put on it before does not come out.
+    pub(crate) epoch: u32,
+    /// True if a tap looks at it.
+    pub(crate) tapped: bool,
+    /// True if packets pass at once and unharmed.
+    plain: bool,
+    /// From `a` and from `b`.
+    ways: [Way; 2],
+}
+
+/// Longest time a switch holds a packet, coded from here on as "for ever".
+const UNLIMITED: u8 = 20;
+
+impl Link {
+    /// A link that is not up yet.
+    pub(crate) fn new(ends: [usize; 2], fault: LinkFault) -> Self {
+        Self {
+            ends,
+            fault,
+            up: false,
+            epoch: 0,
+            tapped: false,
+            plain: fault.is_plain(),
+            ways: [Way::default(); 2],
+        }
+    }
+
+    /// Changes what it does to packets; `down` is looked at elsewhere.
+    pub(crate) fn set_fault(&mut self, fault: LinkFault) {
+        self.fault = fault;
+        self.plain = fault.is_plain();
+        if fault.rate.is_none() {
+            self.ways.iter_mut().for_each(|way| way.busy_until = Instant::ZERO);
+        }
+    }
+
+    /// It went down: nothing is under way any more.
+    pub(crate) fn went_down(&mut self) {
+        self.up = false;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.ways = [Way::default(); 2];
+    }
+
+    /// The direction that starts at `a`, or the other.
+    pub(crate) const fn way(&self, from_a: bool) -> &Way {
+        &self.ways[if from_a { 0 } else { 1 }]
+    }
+
+    /// True if a packet passes at once, unharmed and unseen.
+    #[inline]
+    pub(crate) const fn is_clear(&self, from_a: bool) -> bool {
+        self.plain && !self.tapped && self.way(from_a).under_way == 0
+    }
+
+    /// When a packet put on the link now comes out. `lifetime` is how long a switch in front of it holds packets.
+    pub(crate) fn schedule(
+        &mut self,
+        now: Instant,
+        from_a: bool,
+        measure: Measure,
+        lifetime: Option<Timeout>,
+        limit: usize,
+    ) -> Result<Instant, Drop> {
+        let way = &mut self.ways[usize::from(!from_a)];
+        let mut out = now;
+        if let Some(rate) = self.fault.rate {
+            let start = way.busy_until.max(now);
+            let lifetime = lifetime.filter(|time| time.0 < UNLIMITED);
+            if lifetime.is_some_and(|time| start.since(now) > time.duration()) {
+                return Err(Drop::SwitchLifetime);
+            }
+            if way.under_way >= limit {
+                return Err(Drop::LinkQueueFull);
+            }
+            way.busy_until = start + transmission(measure, rate);
+            out = way.busy_until;
+        }
+        out = (out + self.fault.delay).max(way.last_out);
+        if out > now {
+            if way.under_way >= limit {
+                return Err(Drop::LinkQueueFull);
+            }
+            way.under_way += 1;
+            way.last_out = out;
+        }
+        Ok(out)
+    }
+
+    /// A packet came out, if it was put on in this epoch.
+    pub(crate) fn came_out(&mut self, from_a: bool, epoch: u32) -> bool {
+        if epoch != self.epoch {
+            return false;
+        }
+        let way = &mut self.ways[usize::from(!from_a)];
+        way.under_way -= 1;
+        if way.under_way == 0 {
+            way.last_out = Instant::ZERO;
+        }
+        true
+    }
+}
+
+/// How long the sender is busy with a packet.
+fn transmission(measure: Measure, rate: u64) -> Duration {
+    let bits = u128::from(measure.words) * 32;
+    let nanos = bits * 1_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKET: Measure = Measure { packets: 1, words: 125 };
+
+    fn link(fault: LinkFault) -> Link {
+        Link::new([0, 1], fault)
+    }
+
+    #[test]
+    fn a_rate_makes_packets_wait_for_each_other() {
+        let mut link = link(LinkFault { rate: Some(4_000_000), ..LinkFault::NONE });
+        let mut out = || link.schedule(Instant::ZERO, true, PACKET, None, 3);
+        assert_eq!(out(), Ok(Instant::from_millis(1)));
+        assert_eq!(out(), Ok(Instant::from_millis(2)));
+        assert_eq!(out(), Ok(Instant::from_millis(3)));
+        assert_eq!(out(), Err(Drop::LinkQueueFull));
+        assert!(link.came_out(true, 0));
+        assert_eq!(
+            link.schedule(Instant::from_millis(1), true, PACKET, None, 3),
+            Ok(Instant::from_millis(4))
+        );
+        assert_eq!(link.schedule(Instant::ZERO, false, PACKET, None, 3), Ok(Instant::from_millis(1)));
+    }
+
+    #[test]
+    fn a_shorter_delay_lets_no_packet_overtake() {
+        let mut link = link(LinkFault { delay: Duration::from_millis(5), ..LinkFault::NONE });
+        assert_eq!(link.schedule(Instant::ZERO, true, PACKET, None, 9), Ok(Instant::from_millis(5)));
+        link.set_fault(LinkFault::NONE);
+        assert!(!link.is_clear(true) && link.is_clear(false));
+        assert_eq!(
+            link.schedule(Instant::from_millis(1), true, PACKET, None, 9),
+            Ok(Instant::from_millis(5))
+        );
+        assert!(link.came_out(true, 0) && link.came_out(true, 0));
+        assert!(link.is_clear(true));
+    }
+
+    #[test]
+    fn a_switch_does_not_hold_a_packet_longer_than_its_lifetime() {
+        let mut link = link(LinkFault { rate: Some(4_000_000), ..LinkFault::NONE });
+        let mut out = |lifetime| link.schedule(Instant::ZERO, true, PACKET, Some(Timeout(lifetime)), 9);
+        assert!(out(7).is_ok());
+        assert_eq!(out(7), Err(Drop::SwitchLifetime), "524 us is less than 1 ms");
+        assert!(out(8).is_ok());
+        assert!(out(UNLIMITED).is_ok());
+    }
+
+    #[test]
+    fn what_was_under_way_when_a_link_went_down_does_not_come_out() {
+        let mut link = link(LinkFault { delay: Duration::from_millis(5), ..LinkFault::NONE });
+        assert!(link.schedule(Instant::ZERO, true, PACKET, None, 9).is_ok());
+        let epoch = link.epoch;
+        link.went_down();
+        assert!(!link.came_out(true, epoch));
+        assert_eq!(link.way(true).under_way, 0);
     }
 }

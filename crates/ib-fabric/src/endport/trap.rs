@@ -1,0 +1,130 @@
+//! Traps of a port: sent again and again, each time later, until the subnet manager has heard. IBA 1 §14.3.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ib_wire::{addr::Tid, mad::attr::Notice, time::Instant};
+
+use crate::config::FabricConfig;
+
+/// A notice that waits for its TrapRepress.
+#[derive(Clone, Debug)]
+struct Pending {
+    notice: Notice,
+    tid: Tid,
+    next: Instant,
+    interval: Duration,
+    /// It happened again since: say so once more when this one is repressed.
+    again: bool,
+}
+
+/// The traps of one port.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traps {
+    pending: Vec<Pending>,
+    last_tid: u32,
+}
+
+impl Traps {
+    /// How often the interval doubles.
+    const DOUBLINGS: u32 = 5;
+
+    /// Takes a notice; false if the same one waits already, or too many do.
+    pub(crate) fn raise(&mut self, now: Instant, notice: Notice, config: &FabricConfig) -> bool {
+        let same =
+            |pending: &&mut Pending| (pending.notice.trap, pending.notice.data) == (notice.trap, notice.data);
+        if let Some(pending) = self.pending.iter_mut().find(same) {
+            pending.again = true;
+            return false;
+        }
+        if self.pending.len() >= config.trap_queue {
+            return false;
+        }
+        self.last_tid = self.last_tid.wrapping_add(1);
+        let tid = Tid(self.last_tid.into());
+        self.pending.push(Pending { notice, tid, next: now, interval: config.trap_interval, again: false });
+        true
+    }
+
+    /// The notices to be sent now; each will be sent again later.
+    pub(crate) fn due(&mut self, now: Instant, config: &FabricConfig) -> Vec<(Tid, Notice)> {
+        let longest = config.trap_interval * (1 << Self::DOUBLINGS);
+        let due = self.pending.iter_mut().filter(|pending| pending.next <= now);
+        due.map(|pending| {
+            pending.next = now + pending.interval;
+            pending.interval = (pending.interval * 2).min(longest);
+            (pending.tid, pending.notice)
+        })
+        .collect()
+    }
+
+    /// When the next one is to be sent.
+    pub(crate) fn next_time(&self) -> Option<Instant> {
+        self.pending.iter().map(|pending| pending.next).min()
+    }
+
+    /// The manager has heard: the notice is done with. If it happened again it is returned, to be raised anew.
+    pub(crate) fn repress(&mut self, tid: Tid) -> Option<Option<Notice>> {
+        let place = self.pending.iter().position(|pending| pending.tid == tid)?;
+        let pending = self.pending.remove(place);
+        Some(pending.again.then_some(pending.notice))
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    /// How many wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ib_wire::{
+        addr::Lid,
+        mad::attr::{NoticeType, ProducerType, TrapNumber},
+    };
+
+    use super::*;
+
+    fn notice(n: u8) -> Notice {
+        let kind = NoticeType::URGENT;
+        Notice::from_port(TrapNumber::LINK_STATE, kind, ProducerType::SWITCH, Lid(1), [n; 54])
+    }
+
+    #[test]
+    fn a_trap_is_repeated_ever_more_slowly_until_repressed() {
+        let config = FabricConfig::default();
+        let mut traps = Traps::default();
+        assert!(traps.raise(Instant::ZERO, notice(1), &config));
+        let mut sent = Vec::new();
+        let mut tid = Tid(0);
+        for _ in 0..9 {
+            let now = traps.next_time().expect("pending");
+            let due = traps.due(now, &config);
+            assert_eq!(due.len(), 1);
+            tid = due[0].0;
+            sent.push(now.as_nanos() / 1_000_000_000);
+        }
+        assert_eq!(sent, [0, 1, 3, 7, 15, 31, 63, 95, 127]);
+        assert_eq!(traps.repress(Tid(99)), None);
+        assert_eq!(traps.repress(tid), Some(None));
+        assert_eq!(traps.next_time(), None);
+    }
+
+    #[test]
+    fn what_happens_again_before_the_repress_is_told_once_more() {
+        let config = FabricConfig { trap_queue: 2, ..FabricConfig::default() };
+        let mut traps = Traps::default();
+        assert!(traps.raise(Instant::ZERO, notice(1), &config));
+        assert!(!traps.raise(Instant::ZERO, notice(1), &config));
+        assert!(traps.raise(Instant::ZERO, notice(2), &config));
+        assert!(!traps.raise(Instant::ZERO, notice(3), &config), "the queue is full");
+        let due = traps.due(Instant::ZERO, &config);
+        assert_eq!(traps.repress(due[0].0), Some(Some(notice(1))));
+        assert_eq!(traps.len(), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! A packet on its way through the fabric.
+
+use alloc::vec::Vec;
+
+use ib_wire::{
+    addr::VirtualLane,
+    packet::{Measure, Packet},
+};
+
+/// A packet under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Flight {
+    /// The packet.
+    pub(crate) packet: Packet,
+    /// What it counts for.
+    pub(crate) measure: Measure,
+    /// True if it goes to a multicast LID.
+    pub(crate) multicast: bool,
+    /// Switches passed.
+    pub(crate) hops: u8,
+    /// The port it came in through last; at its origin the port it leaves from.
+    pub(crate) ingress: usize,
+}
+
+impl Flight {
+    /// A packet about to leave through `port`, or just come in there.
+    #[inline]
+    pub(crate) fn new(packet: Packet, port: usize) -> Self {
+        let multicast = packet.lrh.dlid.is_multicast();
+        Self { measure: packet.measure(), packet, multicast, hops: 0, ingress: port }
+    }
+
+    /// True on the lane of subnet management.
+    #[inline]
+    pub(crate) fn is_management(&self) -> bool {
+        self.packet.lrh.vl == VirtualLane::MANAGEMENT
+    }
+}
+
+/// Where a packet is about to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Leaving through this port.
+    Out(usize),
+    /// Coming in through this port.
+    In(usize),
+    /// For the software or the agents behind this port.
+    Local(usize),
+    /// Nowhere: it was delivered, dropped or put on a slow link.
+    Done,
+}
+
+/// Packets that wait, by number; numbers are used again.
+#[derive(Debug, Default)]
+pub(crate) struct Parked {
+    slots: Vec<Option<Flight>>,
+    free: Vec<usize>,
+}
+
+impl Parked {
+    /// Keeps a packet; its payload gives up a much larger buffer.
+    pub(crate) fn put(&mut self, mut flight: Flight) -> usize {
+        flight.packet.payload = flight.packet.payload.compact();
+        match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = Some(flight);
+                slot
+            }
+            None => {
+                self.slots.push(Some(flight));
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    /// Takes a packet back.
+    pub(crate) fn take(&mut self, slot: usize) -> Option<Flight> {
+        let flight = self.slots.get_mut(slot)?.take();
+        if flight.is_some() {
+            self.free.push(slot);
+        }
+        flight
+    }
+}
