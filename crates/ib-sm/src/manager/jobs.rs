@@ -61,16 +61,13 @@ impl SubnetManager {
                 } else {
                     self.groups.insert(mlid, members);
                 }
-                if matches!(self.sweep.phase, Phase::Idle | Phase::Light | Phase::Activate) {
-                    changed.into_iter().for_each(|switch| self.write_pages(switch));
-                    // The window may be full; then it waits, but before everything else.
-                }
+                changed.into_iter().for_each(|switch| self.write_pages(switch));
             }
         }
     }
 
-    /// Orders the pages of a switch that are not as wanted and not under way.
-    fn write_pages(&mut self, switch: NodeId) {
+    /// Orders the pages of a switch that are not as wanted and not under way, before everything else.
+    pub(super) fn write_pages(&mut self, switch: NodeId) {
         let Some(table) = self.subnet.node(switch).switch.as_ref().map(|switch| &switch.mft) else { return };
         for (block, position) in table.changed() {
             if self.pages.insert((switch, block, position)) {
@@ -105,13 +102,13 @@ impl SubnetManager {
             (Job::HandOver(port), outcome) => self.handle_handed_over(now, port, outcome),
             (job, Outcome::GivenUp) => self.handle_silence(now, job),
             (job, Outcome::Answered { status, data }) if *status == Status::OK => {
-                self.handle_done(now, job, data);
+                self.handle_done(job, data);
             }
             (job, Outcome::Answered { status, .. }) => self.handle_refusal(job, *status),
         }
     }
 
-    fn handle_done(&mut self, now: Instant, job: Job, data: &[u8; 64]) {
+    fn handle_done(&mut self, job: Job, data: &[u8; 64]) {
         let Self { subnet, sweep, .. } = self;
         match job {
             Job::Light(id) => {
@@ -151,7 +148,6 @@ impl SubnetManager {
             }
             job => sweep.walk.handle_answer(subnet, &mut sweep.work, job, data),
         }
-        let _ = now;
     }
 
     /// The page may have been wanted otherwise meanwhile.
@@ -165,6 +161,9 @@ impl SubnetManager {
     }
 
     fn handle_silence(&mut self, now: Instant, job: Job) {
+        if let Job::WriteMulticast(id, block, position) = job {
+            self.pages.remove(&(id, block, position));
+        }
         let Self { subnet, sweep, .. } = self;
         match job {
             Job::Light(_) => {
@@ -172,12 +171,9 @@ impl SubnetManager {
                 return;
             }
             Job::Node(None) => return self.warn(Warning::NoLink),
-            job if sweep.phase == Phase::Walk => {
+            job if job.is_walk() => {
                 sweep.in_doubt |= sweep.walk.handle_silence(subnet, job);
                 return;
-            }
-            Job::WriteMulticast(id, block, position) => {
-                self.pages.remove(&(id, block, position));
             }
             _ => (),
         }

@@ -11,7 +11,7 @@ use crate::{
     output::{Output, PortName, SmEvent, Warning},
     role::Role,
     route::Routes,
-    subnet::{NodeId, PortId},
+    subnet::{MulticastTable, NodeId, PortId},
     sweep::{
         FIRST_PATIENCE, Phase,
         discover::{Thoroughness, Walk},
@@ -95,7 +95,8 @@ impl SubnetManager {
         }
         let own = self.subnet.own_port();
         let is_linked = own.is_some_and(|own| {
-            own.num == PortNum::MANAGEMENT || self.subnet.port(own).is_some_and(|port| port.peer.is_some())
+            self.subnet.node(own.node).seen == self.sweep.walk.number
+                && (own.num == PortNum::MANAGEMENT || self.subnet.port(own).is_some_and(|port| port.peer.is_some()))
         });
         if !is_linked {
             return self.give_up(now);
@@ -134,6 +135,8 @@ impl SubnetManager {
         for (mlid, members) in &self.groups {
             self.routes.lay_tree(&mut self.subnet, *mlid, members);
         }
+        let switches: Vec<NodeId> = self.subnet.switches().map(|(id, _)| id).collect();
+        switches.into_iter().for_each(|switch| self.write_pages(switch));
         wanted::assign_pkeys(&mut self.subnet, &self.config, self.administration.partitions());
         wanted::order_writes(&self.subnet, &self.config, &mut self.sweep.work);
     }
@@ -266,9 +269,10 @@ impl SubnetManager {
         }
         let switches: Vec<NodeId> = self.subnet.switches().map(|(id, _)| id).collect();
         for id in switches {
+            let ports = self.subnet.node(id).info.num_ports;
             if let Some(switch) = self.subnet.switch_mut(id) {
                 switch.lft.forget();
-                switch.mft.forget(false);
+                switch.mft = MulticastTable::new(ports);
             }
         }
     }

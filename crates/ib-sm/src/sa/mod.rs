@@ -120,6 +120,7 @@ impl Administration {
         if mad.header.is_response() {
             return self.handle_response(from, &mad);
         }
+        self.groups.advance(now);
         self.handle_request(now, subnet, from, &mad);
         self.publish_groups(now, subnet);
     }
@@ -139,6 +140,7 @@ impl Administration {
             PortChange::Vanished(id) => (id, TrapNumber::GID_OUT_OF_SERVICE),
         };
         let Some(guid) = subnet.port(id).map(|port| port.guid).filter(|_| self.is_master) else { return };
+        self.groups.advance(now);
         if trap == TrapNumber::GID_OUT_OF_SERVICE {
             self.forget_port(id, guid);
         }
@@ -150,6 +152,7 @@ impl Administration {
 
     /// Sends again, gives up, lets leases end.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.groups.advance(now);
         let Self { output, counters, subscriptions, config, .. } = self;
         let events = &mut counters.events;
         events.expired_services += self.services.handle_timeout(now);
@@ -199,19 +202,19 @@ impl Administration {
     }
 
     /// What is to be sent, and which groups are to be laid anew. A group comes before the answer to the join
-    /// that changed it.
+    /// that changed it; only a group of hundreds may wait some milliseconds, so that many joins are one change.
     pub fn poll_output(&mut self) -> Option<Demand> {
-        if let Some(mlid) = self.groups.take_changed() {
-            return Some(Demand::Group { mlid, members: self.groups.members_of(mlid) });
+        if let Some((mlid, members)) = self.groups.take_changed() {
+            return Some(Demand::Group { mlid, members });
         }
         self.output.pop_front()
     }
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timers =
-            [self.services.poll_timeout(), self.transfers.poll_timeout(), self.reports.poll_timeout()];
-        timers.into_iter().flatten().min()
+        let tables = [self.groups.poll_timeout(), self.services.poll_timeout()];
+        let transactions = [self.transfers.poll_timeout(), self.reports.poll_timeout()];
+        tables.into_iter().chain(transactions).flatten().min()
     }
 
     /// The members of all groups with that LID.
@@ -372,6 +375,7 @@ impl Administration {
     }
 
     fn stand_groups(&mut self, now: Instant, subnet: &Subnet) {
+        self.groups.advance(now);
         let lids = member::forwardable_lids(subnet, self.config.limits.mlids);
         for mgid in self.groups.stand(&self.partitions, lids) {
             self.counters.events.mlid_limit += 1;

@@ -77,12 +77,13 @@ impl Walk {
     /// Nobody answered. True if that leaves the way to a switch in doubt, so that belief is not good enough.
     pub(crate) fn handle_silence(&mut self, subnet: &mut Subnet, job: Job) -> bool {
         let Some(id) = job.node() else { return false };
+        let mut is_news = true;
         let (behind, is_doubtful) = match job {
             Job::Node(Some(by)) => {
                 let peer = subnet.port(by).and_then(|port| port.peer);
                 self.unlink(subnet, by);
                 if let Some(port) = subnet.port_mut(by) {
-                    port.silent = true;
+                    is_news = !core::mem::replace(&mut port.silent, true);
                 }
                 (by, peer.is_some_and(|peer| subnet.node(peer.node).is_switch()))
             }
@@ -93,7 +94,9 @@ impl Walk {
             subnet.node_mut(id).troubled = true;
         }
         self.silent += 1;
-        self.warnings.push(Warning::NoAnswer { behind: PortName::of(subnet, behind) });
+        if is_news {
+            self.warnings.push(Warning::NoAnswer { behind: PortName::of(subnet, behind) });
+        }
         is_doubtful && self.thoroughness != Thoroughness::Full
     }
 

@@ -65,6 +65,19 @@ impl Job {
         !matches!(self, Self::Poll { .. } | Self::Acknowledge(_))
     }
 
+    /// True for the questions of a walk.
+    pub(crate) const fn is_walk(self) -> bool {
+        matches!(
+            self,
+            Self::Node(_)
+                | Self::Description(_)
+                | Self::Switch(_)
+                | Self::ClearChange(_)
+                | Self::Port(_)
+                | Self::PKeys(..)
+        )
+    }
+
     /// The node it is about, as far as there is one in the model.
     pub(crate) const fn node(self) -> Option<NodeId> {
         match self {

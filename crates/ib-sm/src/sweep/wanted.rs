@@ -70,7 +70,8 @@ pub(crate) fn port_info(subnet: &Subnet, config: &SmConfig, id: PortId) -> Optio
     Some(info)
 }
 
-/// Looks at every present node and orders what it takes to make it as wanted. P_Keys first have to be `assigned`.
+/// Looks at every present node and orders what it takes to make it as wanted, but for multicast tables, which are
+/// written at any time.
 pub(crate) fn order_writes(subnet: &Subnet, config: &SmConfig, work: &mut Work) {
     for (id, node) in subnet.switches() {
         let Some(switch) = &node.switch else { continue };

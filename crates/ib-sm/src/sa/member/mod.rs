@@ -6,6 +6,7 @@
 mod join;
 mod leave;
 mod mlid;
+mod pace;
 mod query;
 
 use alloc::{
@@ -19,9 +20,10 @@ use ib_wire::{
         attr::{JoinState, McMemberRecord, TrapNumber},
         sa::Selector,
     },
+    time::Instant,
 };
 
-use self::mlid::Mlids;
+use self::{mlid::Mlids, pace::Pace};
 use crate::{
     demand::GroupMember,
     partition::{GroupParameters, Partitions},
@@ -59,8 +61,7 @@ pub(super) struct Groups {
     members: usize,
     /// Counts the MGIDs that we made.
     made: u32,
-    /// LIDs whose members changed.
-    changed: BTreeSet<u16>,
+    pace: Pace,
     /// Groups that came and went, in order.
     pub(super) events: Vec<(TrapNumber, GroupParameters)>,
 }
@@ -114,15 +115,33 @@ impl Groups {
         }
     }
 
-    /// A LID whose members changed since this was asked last.
-    pub(super) fn take_changed(&mut self) -> Option<MulticastLid> {
-        MulticastLid::try_from(self.changed.pop_first()?).ok()
+    /// Time goes on.
+    pub(super) fn advance(&mut self, now: Instant) {
+        self.pace.advance(now);
+    }
+
+    /// When `advance` makes a change known that waits.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.pace.next()
+    }
+
+    /// A LID whose members changed since this was asked last, and its members.
+    pub(super) fn take_changed(&mut self) -> Option<(MulticastLid, Vec<GroupMember>)> {
+        let mlid = self.pace.take()?;
+        let members = self.members_of(mlid);
+        self.pace.told(mlid, members.len());
+        Some((mlid, members))
     }
 
     /// Who gets the packets of a LID, and who sends to it: the members of all groups that share it.
     pub(super) fn members_of(&self, mlid: MulticastLid) -> Vec<GroupMember> {
+        let groups: Vec<_> = self.mlids.groups(mlid).filter_map(|mgid| self.get(mgid)).collect();
+        if let [group] = groups[..] {
+            let member = |m: &Member| GroupMember { port: m.port, receives: m.join_state.receives() };
+            return group.members.values().map(member).collect();
+        }
         let mut ports: BTreeMap<PortId, bool> = BTreeMap::new();
-        for group in self.mlids.groups(mlid).filter_map(|mgid| self.get(mgid)) {
+        for group in groups {
             for member in group.members.values() {
                 *ports.entry(member.port).or_default() |= member.join_state.receives();
             }
@@ -145,7 +164,7 @@ impl Groups {
             .members
             .insert(guid, Member { join_state, proxy: before.map_or(member.proxy, |m| m.proxy), ..member });
         if before.is_none() || old.receives() != join_state.receives() {
-            self.changed.insert(group.mlid.get());
+            self.pace.changed(group.mlid, group.members.len());
         }
         if before.is_none() {
             self.members += 1;
@@ -166,7 +185,7 @@ impl Groups {
         }
         member.join_state = left;
         if old.receives() != left.receives() {
-            self.changed.insert(group.mlid.get());
+            self.pace.changed(group.mlid, group.members.len());
         }
         self.clean_up(mgid);
         left
@@ -176,7 +195,7 @@ impl Groups {
         let Some(group) = self.by_mgid.get_mut(&mgid) else { return };
         if group.members.remove(&guid).is_some() {
             self.members -= 1;
-            self.changed.insert(group.mlid.get());
+            self.pace.changed(group.mlid, group.members.len());
         }
         if let Some(groups) = self.by_port.get_mut(&guid) {
             groups.remove(&mgid);
@@ -204,7 +223,7 @@ impl Groups {
             }
         }
         self.mlids.give_back(mgid, group.mlid);
-        self.changed.insert(group.mlid.get());
+        self.pace.changed(group.mlid, group.members.len());
         self.events.push((TrapNumber::GROUP_DELETED, group.parameters));
     }
 }

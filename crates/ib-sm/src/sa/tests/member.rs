@@ -448,3 +448,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_thousand_joins_are_not_a_thousand_trees() {
+    let mut s = Script::new(900);
+    for host in 1..=900 {
+        s.join(host, BROADCAST, JoinState::FULL, JOIN).unwrap();
+    }
+    assert!(s.groups.len() < 300, "{} changes told", s.groups.len());
+    s.run_until(NOW + core::time::Duration::from_millis(10));
+    assert_eq!(s.groups.last().unwrap().1.len(), 900);
+    assert_eq!(s.sa.poll_timeout(), None);
+}

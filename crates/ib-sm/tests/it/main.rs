@@ -1,0 +1,6 @@
+//! The manager against an emulated fabric, in virtual time.
+
+mod bench;
+mod bring_up;
+mod change;
+mod managers;
