@@ -1,0 +1,416 @@
+//! The composition: who gets what the others put out.
+//!
+//! `Lab` decides nothing. It takes one input, lets the object concerned work, carries every output to its
+//! receiver until nothing moves any more, and notes who wants to be woken when.
+
+use alloc::{collections::VecDeque, format, vec::Vec};
+
+use ib_fabric::{AgentId, AgentSpec, Fabric, MethodMask, Output as FabricOutput, PortId, topology::NodeKind};
+use ib_sm::{Output as SmOutput, SmPort, SubnetManager};
+use ib_wire::{
+    addr::{PKey, PortNum, Qpn},
+    mad::{Mad, Method, MgmtClass},
+    offload::Offload,
+    payload::Payload,
+    time::Instant,
+    ud::{MadAddress, PortEvent},
+};
+use ipoib_proto::{Config, HostEvent, Interface, Output as InterfaceOutput};
+
+use crate::{
+    InterfaceId, LabConfig, LabError, ManagerConfig, Output, Tapped,
+    attached::{Attached, Manager},
+    timers::Timers,
+};
+
+/// A subnet: fabric, managers, interfaces.
+#[derive(Debug)]
+pub struct Lab {
+    fabric: Fabric,
+    managers: Vec<Manager>,
+    interfaces: Vec<Attached>,
+    /// Interfaces of each end port, by the port's number.
+    residents: Vec<Vec<InterfaceId>>,
+    timers: Timers,
+    out: VecDeque<Output>,
+}
+
+/// Whose timer it is.
+#[derive(Clone, Copy)]
+enum Holder {
+    Fabric,
+    Manager(usize),
+    Interface(usize),
+}
+
+impl Holder {
+    const fn number(self) -> usize {
+        match self {
+            Self::Fabric => 0,
+            Self::Manager(i) => 1 + 2 * i,
+            Self::Interface(i) => 2 + 2 * i,
+        }
+    }
+
+    const fn of(number: usize) -> Self {
+        match number {
+            0 => Self::Fabric,
+            n if n % 2 == 1 => Self::Manager(n / 2),
+            n => Self::Interface(n / 2 - 1),
+        }
+    }
+}
+
+impl Lab {
+    /// Builds the lab and switches everything on; interfaces are administratively down.
+    pub fn new(config: LabConfig, now: Instant) -> Result<Self, LabError> {
+        let fabric = Fabric::new(&config.topology, config.fabric, config.seed, now)?;
+        let mut lab = Self {
+            fabric,
+            managers: Vec::new(),
+            interfaces: Vec::new(),
+            residents: Vec::new(),
+            timers: Timers::default(),
+            out: VecDeque::new(),
+        };
+        for node in config.topology.nodes.iter().filter(|node| node.kind == NodeKind::Hca) {
+            for number in 1..=node.port_count {
+                let parent = format!("ib{}", number - 1);
+                let port = lab.end_port(&node.name, PortNum(number))?;
+                lab.add_interface(
+                    &node.name,
+                    parent.clone(),
+                    port,
+                    PKey::DEFAULT_FULL,
+                    &config.interfaces,
+                    config.seed,
+                    now,
+                )?;
+                for child in &config.interfaces.children {
+                    let name = format!("{parent}.{:04x}", child.full().0);
+                    lab.add_interface(
+                        &node.name,
+                        name,
+                        port,
+                        child.full(),
+                        &config.interfaces,
+                        config.seed,
+                        now,
+                    )?;
+                }
+            }
+        }
+        let first = config.topology.nodes.iter().find(|n| n.kind == NodeKind::Switch);
+        let first = first
+            .or_else(|| config.topology.nodes.first())
+            .map(|n| (n.name.clone(), PortNum(if n.kind == NodeKind::Switch { 0 } else { 1 })));
+        for manager in config.managers {
+            let place = manager.place.clone().or_else(|| first.clone()).ok_or(LabError::Empty)?;
+            lab.start_manager(now, &place.0, place.1, manager, config.seed)?;
+        }
+        lab.settle(now);
+        Ok(lab)
+    }
+
+    /// The host set an interface up or down.
+    pub fn handle_admin(&mut self, now: Instant, id: InterfaceId, up: bool) {
+        self.interfaces[id.0].engine.handle_admin(now, up);
+        self.after_interface(now, id);
+    }
+
+    /// The host sends a frame, from the Ethernet header on; offsets in `offload` count from the IP header.
+    pub fn handle_host_frame(&mut self, now: Instant, id: InterfaceId, frame: Payload, offload: Offload) {
+        self.interfaces[id.0].engine.handle_host_frame(now, frame, offload);
+        self.after_interface(now, id);
+    }
+
+    /// Something changed in the host's network stack.
+    pub fn handle_host(&mut self, now: Instant, id: InterfaceId, event: HostEvent) {
+        self.interfaces[id.0].engine.handle_host(now, event);
+        self.after_interface(now, id);
+    }
+
+    /// Lets everybody work whose time has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(holder) = self.timers.expire(now) {
+            match Holder::of(holder) {
+                Holder::Fabric => self.fabric.handle_timeout(now),
+                Holder::Manager(i) => {
+                    if let Some(sm) = &mut self.managers[i].sm {
+                        sm.handle_timeout(now);
+                    }
+                    self.run_manager(now, i);
+                }
+                Holder::Interface(i) => {
+                    self.interfaces[i].engine.handle_timeout(now);
+                    self.run_interface(now, InterfaceId(i));
+                }
+            }
+            self.settle(now);
+        }
+    }
+
+    /// Starts a subnet manager at an end port: a host's, or port 0 of a switch. Its number comes back.
+    pub fn start_manager(
+        &mut self,
+        now: Instant,
+        node: &str,
+        port: PortNum,
+        config: ManagerConfig,
+        seed: u64,
+    ) -> Result<usize, LabError> {
+        let port = self.end_port(node, port)?;
+        let view = self.fabric.port_view(port);
+        let smp = MethodMask::of(&[Method::GET, Method::SET, Method::TRAP, Method::TRAP_REPRESS]);
+        let sa = MethodMask::of(&[
+            Method::GET,
+            Method::SET,
+            Method::GET_TABLE,
+            Method::GET_MULTI,
+            Method::DELETE,
+            Method::TRAP,
+        ]);
+        let subnet =
+            self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_LID, methods: smp })?;
+        let administration =
+            self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_ADM, methods: sa })?;
+        let mut sm = SubnetManager::new(config.sm, SmPort { guid: view.guid }, seed, now);
+        sm.set_partitions(now, config.partitions);
+        sm.handle_port(now, &view);
+        let index = self.managers.len();
+        self.managers.push(Manager { sm: Some(sm), node: node.into(), port, subnet, administration });
+        self.run_manager(now, index);
+        self.settle(now);
+        Ok(index)
+    }
+
+    /// Ends a subnet manager as if its process were killed: nothing is undone in the fabric.
+    pub fn kill_manager(&mut self, now: Instant, index: usize) {
+        let Some(manager) = self.managers.get_mut(index) else { return };
+        if manager.sm.take().is_some() {
+            let (port, agents) = (manager.port, [manager.subnet, manager.administration]);
+            agents.into_iter().for_each(|agent| self.fabric.unregister_agent(port, agent));
+            self.fabric.set_is_sm(now, port, false);
+            self.timers.set(Holder::Manager(index).number(), None);
+            self.settle(now);
+        }
+    }
+
+    /// Asks a manager for a full sweep.
+    pub fn sweep(&mut self, now: Instant, index: usize) {
+        self.with_manager(now, index, |sm| sm.sweep(now));
+    }
+
+    /// Gives a manager something to do and carries on what comes of it. Nothing if it was killed.
+    pub fn with_manager(&mut self, now: Instant, index: usize, work: impl FnOnce(&mut SubnetManager)) {
+        if let Some(sm) = self.managers.get_mut(index).and_then(|m| m.sm.as_mut()) {
+            work(sm);
+            self.run_manager(now, index);
+            self.settle(now);
+        }
+    }
+
+    /// Changes the fabric - a fault, a tap, an injected packet - and carries on what comes of it.
+    pub fn with_fabric<T>(&mut self, now: Instant, work: impl FnOnce(&mut Fabric) -> T) -> T {
+        let result = work(&mut self.fabric);
+        self.settle(now);
+        result
+    }
+
+    /// What the caller is to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.peek()
+    }
+
+    /// The fabric, to look at.
+    pub const fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    /// The interfaces in the order they were made: by host, by port, the parent before its children.
+    pub fn interfaces(&self) -> impl ExactSizeIterator<Item = (InterfaceId, &Attached)> {
+        self.interfaces.iter().enumerate().map(|(i, attached)| (InterfaceId(i), attached))
+    }
+
+    /// One interface.
+    pub fn interface(&self, id: InterfaceId) -> &Attached {
+        &self.interfaces[id.0]
+    }
+
+    /// The subnet managers in the order they were started, killed ones included.
+    pub fn managers(&self) -> &[Manager] {
+        &self.managers
+    }
+
+    fn end_port(&self, node: &str, port: PortNum) -> Result<PortId, LabError> {
+        self.fabric.end_port(node, port).ok_or_else(|| LabError::NoSuchPort { node: node.into(), port })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a fact about the one interface")]
+    fn add_interface(
+        &mut self,
+        host: &str,
+        name: alloc::string::String,
+        port: PortId,
+        pkey: PKey,
+        settings: &crate::InterfaceConfig,
+        seed: u64,
+        now: Instant,
+    ) -> Result<(), LabError> {
+        let view = self.fabric.port_view(port);
+        let qpn = self.fabric.create_qp(port, None)?;
+        let first_here = self.residents.get(port.index()).is_none_or(Vec::is_empty);
+        let methods = if first_here { MethodMask::of(&[Method::REPORT]) } else { MethodMask::NONE };
+        let agent = self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_ADM, methods })?;
+        let config = Config {
+            scope: settings.scope,
+            max_address_vector: settings.max_address_vector,
+            tx_ring_size: settings.tx_ring_size,
+            ..Config::new(format!("{host}/{name}"), view.guid, qpn, pkey)
+        };
+        let id = InterfaceId(self.interfaces.len());
+        let engine =
+            Interface::new(config, &view, seed ^ (id.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), now)?;
+        self.interfaces.push(Attached {
+            host: host.into(),
+            name,
+            port,
+            qpn,
+            agent,
+            takes_reports: first_here,
+            engine,
+        });
+        if self.residents.len() <= port.index() {
+            self.residents.resize(port.index() + 1, Vec::new());
+        }
+        self.residents[port.index()].push(id);
+        self.run_interface(now, id);
+        Ok(())
+    }
+
+    fn after_interface(&mut self, now: Instant, id: InterfaceId) {
+        self.run_interface(now, id);
+        self.settle(now);
+    }
+
+    /// Carries the fabric's outputs to their receivers until there are none.
+    fn settle(&mut self, now: Instant) {
+        while let Some(output) = self.fabric.poll_output() {
+            match output {
+                FabricOutput::Received { port, qpn, datagram } => {
+                    if let Some(id) = self.resident(port, |a| a.qpn == qpn) {
+                        self.interfaces[id.0].engine.handle_datagram(now, datagram);
+                        self.run_interface(now, id);
+                    }
+                }
+                FabricOutput::Mad { port, agent, from, mad } => {
+                    if let Ok(mad) = <&Mad>::try_from(&*mad) {
+                        self.deliver_mad(now, port, agent, from, mad);
+                    }
+                }
+                FabricOutput::Port { port, event } => self.port_changed(now, port, event),
+                FabricOutput::Tapped { tap, link, from_a, at, packet } => {
+                    self.out.push_back(Output::Tapped(Tapped { tap, link, from_a, at, packet }));
+                }
+            }
+        }
+        self.timers.set(Holder::Fabric.number(), self.fabric.poll_timeout());
+    }
+
+    fn resident(&self, port: PortId, which: impl Fn(&Attached) -> bool) -> Option<InterfaceId> {
+        self.residents.get(port.index())?.iter().copied().find(|id| which(&self.interfaces[id.0]))
+    }
+
+    fn deliver_mad(&mut self, now: Instant, port: PortId, agent: AgentId, from: MadAddress, mad: &Mad) {
+        let manager = |m: &Manager| {
+            m.sm.is_some() && m.port == port && (m.subnet == agent || m.administration == agent)
+        };
+        if let Some(i) = self.managers.iter().position(manager) {
+            if let Some(sm) = &mut self.managers[i].sm {
+                sm.handle_mad(now, from, mad);
+            }
+            self.run_manager(now, i);
+            return;
+        }
+        let Some(owner) = self.resident(port, |a| a.agent == agent) else { return };
+        // A report reaches the port once; every interface on it may have asked for it.
+        let report = mad[3] == Method::REPORT.0;
+        let receivers = if report { self.residents[port.index()].clone() } else { alloc::vec![owner] };
+        for id in receivers {
+            self.interfaces[id.0].engine.handle_mad(now, from, mad);
+            self.run_interface(now, id);
+        }
+    }
+
+    fn port_changed(&mut self, now: Instant, port: PortId, event: PortEvent) {
+        let view = self.fabric.port_view(port);
+        for i in 0..self.managers.len() {
+            let manager = &mut self.managers[i];
+            if let Some(sm) = manager.sm.as_mut().filter(|_| manager.port == port) {
+                sm.handle_port(now, &view);
+                self.run_manager(now, i);
+            }
+        }
+        for id in self.residents.get(port.index()).cloned().unwrap_or_default() {
+            self.interfaces[id.0].engine.handle_port(now, event, &view);
+            self.run_interface(now, id);
+        }
+    }
+
+    fn run_interface(&mut self, now: Instant, id: InterfaceId) {
+        let attached = &mut self.interfaces[id.0];
+        let (port, qpn) = (attached.port, attached.qpn);
+        while let Some(output) = attached.engine.poll_output() {
+            match output {
+                InterfaceOutput::Send(send) => {
+                    // A refused send is counted by the port under its reason.
+                    let _ = self.fabric.post_send(now, port, qpn, send);
+                }
+                InterfaceOutput::ToHost(frame) => self.out.push_back(Output::ToHost { interface: id, frame }),
+                InterfaceOutput::Mad { to, mad } => {
+                    // One answer to a report is enough, however many interfaces heard it.
+                    if mad[3] != Method::REPORT_RESP.0 || attached.takes_reports {
+                        let _ = self.fabric.send_mad(now, port, attached.agent, to, &mad);
+                    }
+                }
+                InterfaceOutput::Qp(command) => {
+                    if let Err(error) = self.fabric.command_qp(port, qpn, command) {
+                        tracing::warn!(host = %attached.host, interface = %attached.name, ?command, %error, "queue pair");
+                    }
+                }
+                InterfaceOutput::Carrier { on, reason } => {
+                    self.out.push_back(Output::Carrier { interface: id, on, reason });
+                }
+                InterfaceOutput::Mtu(mtu) => self.out.push_back(Output::Mtu { interface: id, mtu }),
+                InterfaceOutput::ForgetNeighbor { mac, ip } => {
+                    self.out.push_back(Output::ForgetNeighbor { interface: id, mac, ip });
+                }
+                InterfaceOutput::Event(event) => {
+                    self.out.push_back(Output::Interface { interface: id, event })
+                }
+            }
+        }
+        self.timers.set(Holder::Interface(id.0).number(), attached.engine.poll_timeout());
+    }
+
+    fn run_manager(&mut self, now: Instant, index: usize) {
+        let manager = &mut self.managers[index];
+        let Some(sm) = &mut manager.sm else { return };
+        while let Some(output) = sm.poll_output() {
+            match output {
+                SmOutput::Send { to, mad } => {
+                    let agent = if to.qpn == Qpn::SMI { manager.subnet } else { manager.administration };
+                    let _ = self.fabric.send_mad(now, manager.port, agent, to, &mad);
+                }
+                SmOutput::SetIsSm(on) => self.fabric.set_is_sm(now, manager.port, on),
+                SmOutput::Event(event) => self.out.push_back(Output::Manager { manager: index, event }),
+            }
+        }
+        self.timers.set(Holder::Manager(index).number(), sm.poll_timeout());
+    }
+}

@@ -1,0 +1,162 @@
+//! Whole subnets in virtual time: hosts come up, resolve each other, lose their manager, change their LIDs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use ib_fabric::topology;
+use ib_lab::{InterfaceId, LabConfig, ManagerConfig, Simulation};
+
+fn lab(spec: &str) -> LabConfig {
+    LabConfig::new(topology::generate(spec).expect("a generator's spec"))
+}
+
+fn up(config: LabConfig) -> Simulation {
+    let mut simulation = Simulation::new(config).expect("a lab");
+    let all = simulation.lab().interfaces().len();
+    let came = simulation.run_until(Duration::from_secs(60), |s| s.up() == all);
+    assert!(came, "{} of {all} interfaces came up:\n{}", simulation.up(), tail(&simulation));
+    simulation
+}
+
+fn tail(simulation: &Simulation) -> String {
+    let log: Vec<String> = simulation.log().collect();
+    log[log.len().saturating_sub(40)..].join("\n")
+}
+
+/// A generator for tests: the same everywhere.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+}
+
+/// Every host pings `peers` random others; all at once.
+fn ping_random_peers(simulation: &mut Simulation, peers: usize, seed: u64) -> Vec<BTreeSet<usize>> {
+    let n = simulation.lab().interfaces().len();
+    let mut chance = Chance(seed);
+    let mut wanted = Vec::new();
+    for from in 0..n {
+        let mut set = BTreeSet::new();
+        while set.len() < peers.min(n - 1) {
+            let to = chance.below(n);
+            if to != from {
+                set.insert(to);
+            }
+        }
+        for to in &set {
+            simulation.ping(InterfaceId(from), InterfaceId(*to));
+        }
+        wanted.push(set);
+    }
+    wanted
+}
+
+/// Discarded packets of all interfaces by reason.
+fn drops(simulation: &Simulation) -> String {
+    let mut sum = BTreeMap::new();
+    for (_, attached) in simulation.lab().interfaces() {
+        for (drop, n) in attached.engine.snapshot().counters.drops.iter() {
+            *sum.entry(drop.name()).or_insert(0) += n;
+        }
+    }
+    sum.retain(|_, n| *n > 0);
+    format!("{sum:?}")
+}
+
+fn path_queries(simulation: &Simulation) -> u64 {
+    simulation.lab().interfaces().map(|(_, a)| a.engine.snapshot().counters.path_queries).sum()
+}
+
+#[test]
+fn four_hosts_come_up_and_ping_all_pairs() {
+    let mut simulation = up(lab("pair"));
+    let n = simulation.lab().interfaces().len();
+    assert_eq!(n, 4);
+    for from in 0..n {
+        for to in (0..n).filter(|to| *to != from) {
+            simulation.ping(InterfaceId(from), InterfaceId(to));
+        }
+    }
+    simulation.run_for(Duration::from_secs(5));
+    for i in 0..n {
+        let host = simulation.host(InterfaceId(i)).unwrap();
+        assert!(host.replies >= 3, "host {i} got {} replies\n{}", host.replies, tail(&simulation));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_log_and_another_seed_another() {
+    let run = |seed| {
+        let mut config = LabConfig { seed, ..lab("fat-tree:k=4") };
+        config.topology.links[3].model.loss = "5%".parse().unwrap();
+        let mut simulation = Simulation::new(config).unwrap();
+        simulation.run_for(Duration::from_secs(10));
+        ping_random_peers(&mut simulation, 5, 7);
+        simulation.run_for(Duration::from_secs(10));
+        simulation.log().collect::<Vec<_>>()
+    };
+    let first = run(1);
+    assert!(first.len() > 16, "{first:?}");
+    assert!(first == run(1), "two runs with one seed differ");
+    assert!(first != run(2), "loss does not depend on the seed");
+}
+
+#[test]
+fn a_thousand_hosts_join_and_resolve_sixteen_peers_with_one_question_each() {
+    let mut simulation = up(lab("fat-tree:k=16"));
+    let n = simulation.lab().interfaces().len();
+    assert_eq!(n, 1024);
+    let before = path_queries(&simulation);
+    let wanted = ping_random_peers(&mut simulation, 16, 42);
+    simulation.run_for(Duration::from_secs(10));
+    for (from, set) in wanted.iter().enumerate() {
+        let host = simulation.host(InterfaceId(from)).unwrap();
+        for to in set {
+            assert!(host.knows(Simulation::address(InterfaceId(*to))), "{from} does not know {to}");
+        }
+        assert!(
+            host.replies >= set.len() as u64,
+            "{from}: {} of {} replies; {}",
+            host.replies,
+            set.len(),
+            drops(&simulation)
+        );
+    }
+    // A new peer is one that a host talks to or is talked to by: each costs at most one question.
+    let mut pairs = BTreeSet::new();
+    for (from, set) in wanted.iter().enumerate() {
+        for to in set {
+            pairs.insert((from, *to));
+            pairs.insert((*to, from));
+        }
+    }
+    let asked = path_queries(&simulation) - before;
+    assert!(asked <= pairs.len() as u64, "{asked} path queries for {} new peers", pairs.len());
+}
+
+#[test]
+fn what_is_set_up_goes_on_without_a_manager_and_a_new_one_takes_over() {
+    let mut simulation = up(lab("pair"));
+    let (a, b, c) = (InterfaceId(0), InterfaceId(2), InterfaceId(3));
+    simulation.ping(a, b);
+    simulation.run_for(Duration::from_secs(1));
+    simulation.with_lab(|lab, now| lab.kill_manager(now, 0));
+    let before = simulation.host(a).unwrap().replies;
+    simulation.ping(a, b);
+    simulation.run_for(Duration::from_secs(60));
+    assert_eq!(simulation.host(a).unwrap().replies, before + 1, "\n{}", tail(&simulation));
+    assert_eq!(simulation.up(), 4);
+
+    let port = ib_wire::addr::PortNum(0);
+    simulation.with_lab(|lab, now| lab.start_manager(now, "sw2", port, ManagerConfig::default(), 9).unwrap());
+    simulation.run_for(Duration::from_secs(10));
+    simulation.ping(a, c);
+    simulation.run_for(Duration::from_secs(5));
+    assert!(simulation.host(a).unwrap().knows(Simulation::address(c)), "\n{}", tail(&simulation));
+    assert_eq!(simulation.up(), 4);
+}
