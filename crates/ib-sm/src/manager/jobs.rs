@@ -93,6 +93,7 @@ impl SubnetManager {
         match (job, outcome) {
             (Job::Poll { .. }, outcome) => self.handle_poll(now, outcome),
             (Job::Acknowledge(_), _) => (),
+            (Job::Probe(port), outcome) => self.handle_probe(now, port, outcome),
             (Job::Manager(port), Outcome::Answered { status: Status::OK, data }) => {
                 let info = SmInfo::parse(&data[..]).expect("21 of 64 bytes").0;
                 self.sweep.managers.push((port, info));
@@ -170,7 +171,7 @@ impl SubnetManager {
                 sweep.want(Thoroughness::Full, now);
                 return;
             }
-            Job::Node(None) => return self.warn(Warning::NoLink),
+            Job::Node(None) => return,
             job if job.is_walk() => {
                 sweep.in_doubt |= sweep.walk.handle_silence(subnet, job);
                 return;
@@ -182,6 +183,16 @@ impl SubnetManager {
         self.sweep.failures += 1;
         let behind = PortName::of(&self.subnet, port_of(job, node));
         self.warn(Warning::NoAnswer { behind });
+    }
+
+    /// Whoever was silent has answered, or still is.
+    fn handle_probe(&mut self, now: Instant, port: PortId, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Answered { .. })
+            && let Some(known) = self.subnet.port_mut(port)
+        {
+            known.silent = false;
+            self.sweep.want(Thoroughness::Quick, now);
+        }
     }
 
     fn handle_refusal(&mut self, job: Job, status: Status) {

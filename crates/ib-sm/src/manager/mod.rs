@@ -136,6 +136,7 @@ impl SubnetManager {
         self.transactions.handle_timeout(now);
         self.administration.handle_timeout(now);
         self.watch_master(now);
+        self.probe(now);
         self.settle(now);
     }
 
@@ -194,6 +195,7 @@ impl SubnetManager {
             self.sweep.next.filter(|_| is_idle && self.is_looking()).map(|(_, at)| at),
             (is_idle && self.role == Role::Master).then_some(self.sweep.light_at),
             self.poll_watch(),
+            self.poll_probe(),
         ];
         timers.into_iter().flatten().min()
     }

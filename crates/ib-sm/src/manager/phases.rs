@@ -58,7 +58,7 @@ impl SubnetManager {
         debug!(?thoroughness, "sweep");
         match thoroughness {
             Thoroughness::Full => self.counters.full += 1,
-            Thoroughness::Quick | Thoroughness::Inquiring => self.counters.quick += 1,
+            Thoroughness::Quick => self.counters.quick += 1,
         }
         sweep.walk = Walk::new(sweep.walk.number + 1, thoroughness);
         sweep.phase = Phase::Walk;
@@ -96,11 +96,13 @@ impl SubnetManager {
         let own = self.subnet.own_port();
         let is_linked = own.is_some_and(|own| {
             self.subnet.node(own.node).seen == self.sweep.walk.number
-                && (own.num == PortNum::MANAGEMENT || self.subnet.port(own).is_some_and(|port| port.peer.is_some()))
+                && (own.num == PortNum::MANAGEMENT
+                    || self.subnet.port(own).is_some_and(|port| port.peer.is_some()))
         });
         if !is_linked {
             return self.give_up(now);
         }
+        self.sweep.is_cut_off = false;
         let gone = self.sweep.walk.finish(&mut self.subnet);
         self.tell_lost(now, &gone);
         self.sweep.phase = Phase::Managers;
@@ -113,11 +115,13 @@ impl SubnetManager {
         managers.into_iter().for_each(|port| self.sweep.work.push(Job::Manager(port)));
     }
 
-    /// The own port leads nowhere: there is nothing to manage until it comes up.
+    /// The own port leads nowhere: there is nothing to manage until it comes up. Nobody tells when it does.
     fn give_up(&mut self, now: Instant) {
         self.sweep.phase = Phase::Idle;
-        self.warn(Warning::NoLink);
-        self.sweep.want(Thoroughness::Full, now + self.config.sweep_interval);
+        if !core::mem::replace(&mut self.sweep.is_cut_off, true) {
+            self.warn(Warning::NoLink);
+        }
+        self.sweep.want(Thoroughness::Full, now + FIRST_PATIENCE);
         self.sweep.light_at = now + self.config.sweep_interval;
     }
 
@@ -165,21 +169,46 @@ impl SubnetManager {
 
     /// What left something undone is looked at again, ever less often.
     fn look_again(&mut self, now: Instant) {
-        let mut is_troubled = false;
         let number = self.sweep.walk.number;
         let ids: Vec<NodeId> = self.subnet.nodes().map(|(id, _)| id).collect();
+        let mut is_dirty = false;
         for id in ids {
             let node = self.subnet.node_mut(id);
             node.dirty = core::mem::take(&mut node.troubled) || (node.dirty && node.seen != number);
-            is_troubled |= node.dirty || node.ports.iter().any(|port| port.silent);
+            is_dirty |= node.dirty;
         }
         self.counters.failures += (self.sweep.failures + self.sweep.walk.silent) as u64;
-        if is_troubled {
-            self.sweep.want(Thoroughness::Inquiring, now + self.sweep.patience);
+        let Self { subnet, sweep, .. } = self;
+        sweep.silent.append(&mut sweep.walk.silenced);
+        sweep
+            .silent
+            .retain(|id| subnet.node(id.node).present && subnet.port(*id).is_some_and(|port| port.silent));
+        let is_silent = !sweep.silent.is_empty();
+        if is_dirty {
+            self.sweep.want(Thoroughness::Quick, now + self.sweep.patience);
+        }
+        if is_dirty || is_silent {
+            self.sweep.probe_at = now + self.sweep.patience;
             self.sweep.patience = (self.sweep.patience * 2).min(self.config.sweep_interval);
         } else {
             self.sweep.patience = FIRST_PATIENCE;
         }
+    }
+
+    /// Asks behind the ports that are silent, if that is due.
+    pub(super) fn probe(&mut self, now: Instant) {
+        if self.poll_probe().is_none_or(|at| at > now) {
+            return;
+        }
+        self.sweep.probe_at = now + self.sweep.patience;
+        self.sweep.patience = (self.sweep.patience * 2).min(self.config.sweep_interval);
+        let sweep = &mut self.sweep;
+        sweep.silent.iter().for_each(|port| sweep.work.push(Job::Probe(*port)));
+    }
+
+    /// When `probe` is due.
+    pub(super) fn poll_probe(&self) -> Option<Instant> {
+        (self.is_master() && !self.sweep.silent.is_empty()).then_some(self.sweep.probe_at)
     }
 
     /// Tells of what the walk did not meet any more. Memberships and subscriptions of these ports end.

@@ -1,9 +1,11 @@
 //! Walking the fabric: what each answer adds to the model, and what is asked next.
 //!
 //! A full sweep asks everything of everybody. A quick sweep walks from switch to switch and believes each that says
-//! none of its ports has changed: it costs two SMPs for such a switch and none for what hangs on it.
+//! none of its ports has changed: it costs two SMPs for such a switch and none for what hangs on it. Ports behind
+//! which nobody answered once are not asked by either as long as they stay as they are: that would hold up
+//! everything else each time. They are probed beside the sweeps.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use ib_wire::{
     addr::{PKey, PortNum},
@@ -15,16 +17,14 @@ use ib_wire::{
 use super::job::{Job, Work};
 use crate::{
     output::{PortName, Warning},
-    subnet::{LinearTable, MulticastTable, Node, NodeId, PortId, Subnet, Switch},
+    subnet::{LinearTable, MulticastTable, Node, NodeId, Port, PortId, Subnet, Switch},
 };
 
 /// How thorough a sweep is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Thoroughness {
-    /// Switches that say nothing changed are believed; who was silent before is not asked.
+    /// Switches that say nothing changed are believed.
     Quick,
-    /// As quick, but asks the silent again.
-    Inquiring,
     /// Everything is asked.
     Full,
 }
@@ -38,6 +38,8 @@ pub(crate) struct Walk {
     pub(crate) thoroughness: Thoroughness,
     /// What went wrong.
     pub(crate) warnings: Vec<Warning>,
+    /// Ports behind which nobody answered, though they have a link.
+    pub(crate) silenced: BTreeSet<PortId>,
     /// Jobs that nobody answered.
     pub(crate) silent: usize,
     /// Links that came, by one of their ends.
@@ -53,6 +55,7 @@ impl Walk {
             number,
             thoroughness,
             warnings: Vec::new(),
+            silenced: BTreeSet::new(),
             silent: 0,
             new_links: Vec::new(),
             lost_links: Vec::new(),
@@ -81,11 +84,21 @@ impl Walk {
         let (behind, is_doubtful) = match job {
             Job::Node(Some(by)) => {
                 let peer = subnet.port(by).and_then(|port| port.peer);
-                self.unlink(subnet, by);
-                if let Some(port) = subnet.port_mut(by) {
-                    is_news = !core::mem::replace(&mut port.silent, true);
+                let was_switch = peer.is_some_and(|peer| subnet.node(peer.node).is_switch());
+                let is_active = subnet.port(by).is_some_and(Port::is_active);
+                if let Some(peer) = peer.filter(|_| is_active && !was_switch) {
+                    // The link has been up all the time, and there is no other way to it.
+                    let node = subnet.node_mut(peer.node);
+                    node.seen = self.number;
+                    node.troubled = true;
+                } else {
+                    self.unlink(subnet, by);
+                    if let Some(port) = subnet.port_mut(by) {
+                        is_news = !core::mem::replace(&mut port.silent, true);
+                        self.silenced.insert(by);
+                    }
                 }
-                (by, peer.is_some_and(|peer| subnet.node(peer.node).is_switch()))
+                (by, was_switch)
             }
             Job::Port(port) | Job::PKeys(port, _) => (port, false),
             job => (PortId { node: id, num: PortNum::MANAGEMENT }, !matches!(job, Job::Description(_))),
@@ -231,7 +244,7 @@ impl Walk {
     fn pass(&self, subnet: &mut Subnet, work: &mut Work, port: PortId) {
         let Some(known) = subnet.port(port).filter(|port| port.has_link()) else { return };
         let Some(peer) = known.peer else {
-            if !known.silent || self.thoroughness != Thoroughness::Quick {
+            if !known.silent {
                 work.push(Job::Node(Some(port)));
             }
             return;
@@ -278,7 +291,7 @@ impl Walk {
         } else if is_switch {
             let entry = subnet.node(id.node).via.and_then(|via| subnet.port(via)).and_then(|port| port.peer);
             let unchanged = is_silent || (info.state == PortState::ACTIVE && was == PortState::ACTIVE);
-            if unchanged && self.thoroughness != Thoroughness::Full && !dirty {
+            if is_silent || (unchanged && self.thoroughness == Thoroughness::Quick && !dirty) {
                 self.pass(subnet, work, id);
             } else if entry != Some(id) {
                 work.push(Job::Node(Some(id)));

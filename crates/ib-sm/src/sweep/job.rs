@@ -48,6 +48,8 @@ pub(crate) enum Job {
     Light(NodeId),
     /// Hand the subnet over to the manager behind that port.
     HandOver(PortId),
+    /// Is somebody there by now? Asked beside the sweeps.
+    Probe(PortId),
     /// Is the master alive?
     Poll {
         /// Its LID, none to go by directed route.
@@ -62,7 +64,7 @@ pub(crate) enum Job {
 impl Job {
     /// False for what goes on beside the sweeps.
     pub(crate) const fn is_sweep(self) -> bool {
-        !matches!(self, Self::Poll { .. } | Self::Acknowledge(_))
+        !matches!(self, Self::Probe(_) | Self::Poll { .. } | Self::Acknowledge(_))
     }
 
     /// True for the questions of a walk.
@@ -98,6 +100,7 @@ impl Job {
             | Self::WritePort(port)
             | Self::Activate(port)
             | Self::WritePKeys(port, _)
+            | Self::Probe(port)
             | Self::HandOver(port)
             | Self::Acknowledge(port) => Some(port.node),
             Self::Poll { .. } => None,
@@ -113,7 +116,7 @@ impl Job {
         let port_number = |port: PortId| u32::from(port.num.0);
         match self {
             Self::Node(None) => get(Some(HERE), AttributeId::NODE_INFO, 0),
-            Self::Node(Some(by)) => {
+            Self::Node(Some(by)) | Self::Probe(by) => {
                 let route = subnet.route(by)?.then(by.num)?;
                 get(Some(Way::Directed(route)), AttributeId::NODE_INFO, 0)
             }

@@ -9,7 +9,7 @@ pub(crate) mod job;
 pub(crate) mod lids;
 pub(crate) mod wanted;
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::time::Duration;
 
 use ib_wire::{mad::attr::SmInfo, time::Instant};
@@ -66,6 +66,12 @@ pub(crate) struct Sweep {
     pub(crate) next: Option<(Thoroughness, Instant)>,
     /// When the next light one is due.
     pub(crate) light_at: Instant,
+    /// The own port had no link, and that was told.
+    pub(crate) is_cut_off: bool,
+    /// Ports with a link behind which nobody answers.
+    pub(crate) silent: BTreeSet<PortId>,
+    /// When they are probed.
+    pub(crate) probe_at: Instant,
     /// How long the next one waits if this one leaves something undone.
     pub(crate) patience: Duration,
 }
@@ -85,6 +91,9 @@ impl Sweep {
             failures: 0,
             next: Some((Thoroughness::Full, now)),
             light_at: now,
+            is_cut_off: false,
+            silent: BTreeSet::new(),
+            probe_at: now,
             patience: FIRST_PATIENCE,
         }
     }
