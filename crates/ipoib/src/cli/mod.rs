@@ -1,3 +1,67 @@
 //! The command line: arguments as typed, the plan they come to, and the verbs.
+//!
+//! stdout is the result, stderr the talk. Exit status 0 is yes, 1 no, 2 could not.
 
-pub mod plan;
+mod args;
+pub(crate) mod complaint;
+mod docs;
+mod exec;
+mod output;
+mod plan;
+mod render;
+mod talk;
+mod target;
+mod verbs;
+
+use std::{ffi::OsStr, path::Path, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+
+use self::args::{Args, FaultVerb, SmVerb, Verb};
+pub use self::plan::{FileText, LabPlan, SmChoice};
+use crate::{
+    os::userns::{self, Privilege},
+    ping,
+};
+
+/// Runs the program: parses, then does what the verb says. `lab` is what brings a lab up.
+///
+/// To be called while the process has one thread.
+pub fn main(lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> ExitCode {
+    let called = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&called).file_name() == Some(OsStr::new("ping")) {
+        return ping::main(None);
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return complaint::of_words(&error),
+    };
+    match run(args.verb, lab) {
+        Ok(code) => code,
+        Err(error) => complaint::of(&error),
+    }
+}
+
+fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> Result<ExitCode> {
+    match verb {
+        Verb::Lab(args) => {
+            let plan = LabPlan::new(args)?;
+            talk::begin(plan.verbosity);
+            // Before any thread exists.
+            let privilege = userns::enter_if_needed()?;
+            lab(plan, privilege)
+        }
+        Verb::Exec(args) => exec::run(&args),
+        Verb::Show(args) => verbs::show(args),
+        Verb::Fault(FaultVerb::Link(args)) => verbs::fault_link(&args),
+        Verb::Fault(FaultVerb::Host(args)) => verbs::fault_host(&args),
+        Verb::Capture(args) => verbs::capture(args),
+        Verb::Sm(SmVerb::Sweep { target }) => verbs::sweep(&target),
+        Verb::List(args) => verbs::list(&args),
+        Verb::Stop(args) => verbs::stop(&args),
+        Verb::Ping(args) => Ok(ping::main(Some(args))),
+        Verb::Completions(args) => docs::completions(&args),
+        Verb::Man(args) => docs::man(&args),
+    }
+}

@@ -1,9 +1,12 @@
 //! What a command line comes to: files read, words understood, nothing begun.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsStr, ffi::OsString, fs, path::PathBuf};
 
-use ib_fabric::topology::Topology;
+use anyhow::{Context, Result, bail};
+use ib_fabric::topology::{self, GENERATORS, Topology};
 use ib_wire::addr::PKey;
+
+use super::args::{LabArgs, SmArg};
 
 /// All that `ipoib lab` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,4 +54,131 @@ pub struct FileText {
     pub path: PathBuf,
     /// What it says.
     pub text: String,
+}
+
+impl FileText {
+    fn read(path: PathBuf) -> Result<Self> {
+        let text = fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
+        Ok(Self { path, text })
+    }
+}
+
+impl LabPlan {
+    /// Makes the plan that the arguments ask for.
+    pub(super) fn new(args: LabArgs) -> Result<Self> {
+        let sm = match args.sm {
+            SmArg::Embedded => SmChoice::Embedded,
+            SmArg::None => SmChoice::None,
+            SmArg::Opensm => {
+                bail!(
+                    "--sm opensm: not there yet: use --sm embedded, or --sm none and start one with `ipoib exec`"
+                )
+            }
+        };
+        Ok(Self {
+            name: args.name,
+            topology: read_topology(&args.topology)?,
+            sm,
+            partitions: args.partitions.map(FileText::read).transpose().context("--partitions")?,
+            children: children(&args.children).context("--children")?,
+            lids: args.lids,
+            max_address_vector: usize::try_from(args.max_address_vector).unwrap_or(usize::MAX),
+            tx_ring_size: args.tx_ring_size,
+            capture: args.capture,
+            seed: args.seed,
+            command: args.command,
+            verbosity: if args.quiet { 0 } else { 1 + args.verbose },
+        })
+    }
+}
+
+/// A generator's word is that generator, also if there is a file of the name; write `./pair` for the file.
+fn read_topology(given: &OsStr) -> Result<Topology> {
+    let words = GENERATORS.iter().map(|help| help.usage.split(':').next().unwrap_or_default());
+    let is_generator = |text: &str| {
+        let word = text.split(':').next().unwrap_or_default();
+        words.clone().any(|known| known == word)
+    };
+    match given.to_str() {
+        Some(text) if is_generator(text) => topology::generate(text).context("--topology"),
+        Some(text) if !text.contains(['/', '.']) && !PathBuf::from(text).exists() => {
+            // Neither: the generator's complaint lists what there is.
+            topology::generate(text).context("--topology: no such file")
+        }
+        _ => {
+            let file = FileText::read(given.into()).context("--topology")?;
+            topology::parse(&file.path.display().to_string(), &file.text).context("--topology")
+        }
+    }
+}
+
+/// P_Keys in hexadecimal, with `0x` or without, whose membership bit does not matter.
+fn children(given: &[String]) -> Result<Vec<PKey>> {
+    let mut keys = Vec::new();
+    for text in given {
+        let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+        let key = u16::from_str_radix(digits, 16).ok().map(|key| PKey(key).full());
+        match key.filter(|key| !matches!(key.partition(), 0 | 0x7fff)) {
+            Some(key) if keys.contains(&key) => {}
+            Some(key) => keys.push(key),
+            None => bail!(
+                "`{text}` is no partition of a child: write a P_Key in hex from 0001 to 7ffe, such as 8001"
+            ),
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{super::args, *};
+
+    fn plan(words: &[&str]) -> Result<LabPlan> {
+        let args = args::Args::try_parse_from([&["ipoib", "lab"], words].concat()).unwrap();
+        let args::Verb::Lab(lab) = args.verb else { unreachable!("`lab` was given") };
+        LabPlan::new(lab)
+    }
+
+    fn refusal(words: &[&str]) -> String {
+        format!("{:#}", plan(words).unwrap_err())
+    }
+
+    #[test]
+    fn without_options_it_is_the_lab_of_the_manual() {
+        let plan = plan(&[]).unwrap();
+        assert_eq!(plan.topology.counts().to_string(), "2 switches, 4 hosts, 6 links");
+        assert_eq!((plan.max_address_vector, plan.tx_ring_size, plan.verbosity), (2048, 128, 1));
+        assert_eq!((plan.sm, plan.seed, plan.name), (SmChoice::Embedded, None, None));
+    }
+
+    #[test]
+    fn a_topology_is_a_word_or_a_file() {
+        assert_eq!(plan(&["--topology", "star:7"]).unwrap().topology.counts().hosts, 7);
+        let file = std::env::temp_dir().join(format!("ipoib-plan-{}.toml", std::process::id()));
+        fs::write(&file, topology::to_toml(&topology::generate("line:3").unwrap())).unwrap();
+        let read = plan(&["--topology", file.to_str().unwrap()]);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(read.unwrap().topology.counts().switches, 3);
+    }
+
+    #[test]
+    fn what_cannot_be_done_says_what_to_do() {
+        assert!(refusal(&["--topology", "stair:7"]).contains("no generator `stair`: use one of pair star:N"));
+        assert!(refusal(&["--topology", "star"]).contains("`star` needs N: write star:N"));
+        assert!(refusal(&["--topology", "/no/such.toml"]).contains("/no/such.toml: cannot read"));
+        assert!(refusal(&["--sm", "opensm"]).contains("use --sm embedded"));
+        assert!(refusal(&["--children", "ffff"]).contains("from 0001 to 7ffe"));
+        assert!(
+            refusal(&["--partitions", "/no/partitions"])
+                .contains("--partitions: /no/partitions: cannot read")
+        );
+    }
+
+    #[test]
+    fn children_are_full_keys_named_once() {
+        let plan = plan(&["--children", "0x8001,1", "2"]).unwrap();
+        assert_eq!(plan.children, [PKey(0x8001), PKey(0x8002)]);
+    }
 }

@@ -9,6 +9,7 @@ mod protocol;
 mod request;
 pub mod schema;
 mod server;
+mod wire;
 
 pub use client::{Client, ClientError};
 pub use protocol::{DESCRIPTION, INTERFACE, SOCKET};

@@ -13,19 +13,19 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use tokio::{
     runtime,
     sync::{Semaphore, oneshot},
     task::{LocalSet, spawn_local},
     time::timeout,
 };
-use zlink::{Listener as _, Reply as VarlinkReply, tokio::unix};
+use zlink::{Listener as _, tokio::unix};
 
 use super::{
     answer::{Answer, Asker, answer},
     protocol::{CallError, Captured, Done, INTERFACE, LabError, RawCall},
     request::Request,
+    wire::{Broken, Wire},
 };
 use crate::capture::CaptureStatus;
 
@@ -104,14 +104,14 @@ async fn accept(listener: UnixListener, ask: Asker, places: Arc<Semaphore>) -> z
         let ask = Rc::clone(&ask);
         spawn_local(async move {
             let _place = place;
-            Client { connection, ask, capture: None }.serve().await;
+            Client { wire: Wire::new(connection), ask, capture: None }.serve().await;
         });
     }
 }
 
 /// One connection.
 struct Client {
-    connection: unix::Connection,
+    wire: Wire,
     ask: Asker,
     /// What this connection records.
     capture: Option<CaptureStatus>,
@@ -125,9 +125,6 @@ impl Drop for Client {
     }
 }
 
-/// The connection is of no more use.
-struct Broken;
-
 impl Client {
     /// Answers calls until the client goes.
     async fn serve(mut self) {
@@ -136,30 +133,30 @@ impl Client {
 
     async fn step(&mut self) -> Result<(), Broken> {
         let (call, fds) = tokio::select! {
-            call = self.connection.receive_call::<RawCall>() => call.map_err(|_| Broken)?,
+            call = self.wire.call() => call?,
             summary = ended(self.capture.as_ref()) => {
                 self.capture = None;
-                return self.send(Captured::from(summary), Vec::new(), false).await;
+                return self.wire.send(Captured::from(summary), Vec::new(), false).await;
             }
         };
         let (oneway, more) = (call.oneway(), call.more());
         let RawCall { method, parameters } = call.method().clone();
         if method == format!("{INTERFACE}.EndCapture") {
             self.end_capture().await?;
-            return if oneway { Ok(()) } else { self.send(Done {}, Vec::new(), false).await };
+            return if oneway { Ok(()) } else { self.wire.send(Done {}, Vec::new(), false).await };
         }
         if self.capture.is_some() {
             return Err(Broken);
         }
         match answer(&self.ask, &method, parameters, fds, more).await {
             _ if oneway => Ok(()),
-            Ok(Answer::Value(value, fds)) => self.send(value, fds, false).await,
+            Ok(Answer::Value(value, fds)) => self.wire.send(value, fds, false).await,
             Ok(Answer::Capture(status)) => {
                 self.capture = Some(status);
-                self.send(Captured::default(), Vec::new(), true).await
+                self.wire.send(Captured::default(), Vec::new(), true).await
             }
-            Err(CallError::Lab(error)) => self.refuse(&error).await,
-            Err(CallError::Varlink(error)) => self.refuse(&error).await,
+            Err(CallError::Lab(error)) => self.wire.refuse(&error).await,
+            Err(CallError::Varlink(error)) => self.wire.refuse(&error).await,
         }
     }
 
@@ -168,23 +165,11 @@ impl Client {
         let Some(capture) = self.capture.take() else { return Ok(()) };
         capture.stop();
         match timeout(PATIENCE, capture.ended()).await {
-            Ok(summary) => self.send(Captured::from(summary), Vec::new(), false).await,
-            Err(_) => self.refuse(&LabError::Failed { reason: "the file takes no more bytes".into() }).await,
+            Ok(summary) => self.wire.send(Captured::from(summary), Vec::new(), false).await,
+            Err(_) => {
+                self.wire.refuse(&LabError::Failed { reason: "the file takes no more bytes".into() }).await
+            }
         }
-    }
-
-    async fn send(
-        &mut self,
-        value: impl Serialize + std::fmt::Debug,
-        fds: Vec<OwnedFd>,
-        more: bool,
-    ) -> Result<(), Broken> {
-        let reply = VarlinkReply::new(Some(value)).set_continues(Some(more));
-        settled(timeout(PATIENCE, self.connection.send_reply(&reply, fds)).await)
-    }
-
-    async fn refuse(&mut self, error: &(impl Serialize + std::fmt::Debug)) -> Result<(), Broken> {
-        settled(timeout(PATIENCE, self.connection.send_error(error, Vec::new())).await)
     }
 }
 
@@ -196,13 +181,9 @@ async fn ended(capture: Option<&CaptureStatus>) -> crate::capture::CaptureSummar
     }
 }
 
-fn settled<E>(sent: Result<Result<(), E>, tokio::time::error::Elapsed>) -> Result<(), Broken> {
-    sent.map_err(|_| Broken)?.map_err(|_| Broken)
-}
-
 /// Clients at a time; those above are turned away.
 const MOST_CLIENTS: usize = 200;
 /// How long the end of the lab waits for clients that are being answered.
 const FAREWELL: Duration = Duration::from_millis(200);
-/// How long a client may take to read an answer, and a file to take its last bytes.
+/// How long a file may take to take its last bytes.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -272,3 +272,19 @@ fn the_contract_is_well_formed_varlink() {
         ["Info", "Show", "FaultLink", "FaultHost", "Enter", "Capture", "EndCapture", "Sweep", "Stop"]
     );
 }
+
+#[test]
+fn the_tables_of_a_large_lab_arrive_in_no_time() {
+    let path = socket("large");
+    let _server = serve(&path, |request| {
+        if let Request::Show { reply, .. } = request {
+            let row = HostRow { name: "h1".into(), address: "x".repeat(300), ..HostRow::default() };
+            let _ = reply.send(Ok(Shown::Hosts(vec![row; 10_000])));
+        }
+    });
+    let before = Instant::now();
+    let document = Client::connect(&path).unwrap().show(Noun::Hosts, None).unwrap();
+    assert_eq!(document["hosts"].as_array().map(Vec::len), Some(10_000));
+    println!("{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(15), "{:?}", before.elapsed());
+}

@@ -8,6 +8,7 @@
 
 pub mod clock;
 mod event;
+pub mod icmp;
 pub mod limits;
 pub mod link;
 pub mod monitor;

@@ -1,0 +1,346 @@
+//! The command line as it is typed. Nothing here does anything.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+
+use crate::{
+    control::{HostFault, schema::Noun},
+    ping::PingArgs,
+};
+
+/// IP over InfiniBand in user space, and the software fabric to run it on.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ipoib",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  ipoib lab                         a subnet of two switches and four hosts, until Ctrl-C\n  \
+                  ipoib lab -- ping -c 3 h2         the same, only for a command in h1\n  \
+                  ipoib exec h3 -- ip address       a command in a host of the running lab\n  \
+                  ipoib show hosts                  what its hosts look like"
+)]
+pub(super) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Bring up a whole InfiniBand subnet on this machine, with an ib0 in every host
+    Lab(LabArgs),
+    /// Run a command inside a host of a running lab
+    Exec(ExecArgs),
+    /// Show what a running lab looks like from inside
+    Show(ShowArgs),
+    /// Make something go wrong in a running lab
+    #[command(subcommand)]
+    Fault(FaultVerb),
+    /// Record packets of a running lab for Wireshark
+    Capture(CaptureArgs),
+    /// Talk to the subnet manager of a running lab
+    #[command(subcommand)]
+    Sm(SmVerb),
+    /// List the labs that run
+    List(ListArgs),
+    /// End a running lab
+    Stop(StopArgs),
+    /// Ask a host whether it answers, as the lab's hosts do without a ping of their own
+    Ping(PingArgs),
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them into a directory
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+/// Which lab is meant.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(super) struct TargetArgs {
+    /// The lab to talk to; not needed while only one runs
+    #[arg(long, value_name = "NAME", env = "IPOIB_LAB")]
+    pub(super) lab: Option<String>,
+}
+
+/// `lab`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  ipoib lab --topology fat-tree:k=4\n  \
+                        ipoib lab --name storm --capture storm.pcapng -- ping -c 3 h2")]
+pub(super) struct LabArgs {
+    /// Name for the lab, when several run
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Topology: a file, or one of pair, star:N, line:N, ring:N, fat-tree:k=K, mesh:N
+    #[arg(long, value_name = "FILE|SPEC", default_value = "pair")]
+    pub(super) topology: OsString,
+    /// Who manages the subnet
+    #[arg(long, value_name = "SM", value_enum, default_value_t = SmArg::Embedded)]
+    pub(super) sm: SmArg,
+    /// Partitions, in OpenSM's format
+    #[arg(long, value_name = "FILE")]
+    pub(super) partitions: Option<PathBuf>,
+    /// Child interfaces, such as ib0.8001, in every host whose port has the P_Key
+    #[arg(long, value_name = "PKEY", num_args = 1.., value_delimiter = ',')]
+    pub(super) children: Vec<String>,
+    /// Remember in this file which port had which LID, for the next run
+    #[arg(long, value_name = "FILE")]
+    pub(super) lids: Option<PathBuf>,
+    /// Address handles an interface keeps at most
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub(super) max_address_vector: u32,
+    /// Send descriptors of an interface; its txqueuelen is twice that
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=8192))]
+    pub(super) tx_ring_size: u32,
+    /// Record all links into this file (pcapng)
+    #[arg(long, value_name = "FILE")]
+    pub(super) capture: Option<PathBuf>,
+    /// Begin chance with this number, so that a run can be had again
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Say more; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Command to run in the first host when the subnet is up; the lab ends with it, and with its status
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// `--sm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SmArg {
+    /// The one that comes with this program
+    Embedded,
+    /// The distribution's OpenSM
+    Opensm,
+    /// None, until you start one
+    None,
+}
+
+/// `exec`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  ipoib exec h3 -- ip -s link show ib0")]
+pub(super) struct ExecArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// The host
+    #[arg(value_name = "HOST")]
+    pub(super) host: String,
+    /// The command, and what it is given; a shell if there is none
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// `show`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  ipoib show neighbors --host h1")]
+pub(super) struct ShowArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// What to show
+    #[arg(value_name = "WHAT", value_enum)]
+    pub(super) noun: Noun,
+    /// Only what belongs to this host
+    #[arg(long, value_name = "HOST")]
+    pub(super) host: Option<String>,
+    /// Counters that are zero, too
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Print the whole answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl ValueEnum for Noun {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Hosts => "interfaces, their state and addresses",
+            Self::Links => "cables, their state and faults",
+            Self::Neighbors => "whom each interface can send to",
+            Self::Paths => "path records that interfaces hold",
+            Self::Groups => "multicast groups and their members",
+            Self::Routes => "forwarding tables of the switches",
+            Self::Counters => "everything that is counted, drops by name",
+            Self::Sm => "subnet managers",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+/// `fault`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  ipoib fault link sw1:3 loss 1%")]
+pub(super) enum FaultVerb {
+    /// Change what a link does to packets
+    #[command(after_help = "Examples:\n  ipoib fault link sw1:3 down\n  ipoib fault link sw1:3 loss 1%\n  \
+                            ipoib fault link sw1:3 delay 5ms\n  ipoib fault link sw1:3 corrupt 0.1%\n  \
+                            ipoib fault link sw1:3 clear")]
+    Link(FaultLinkArgs),
+    /// Pull all cables of a host, or plug them again
+    #[command(after_help = "Example:\n  ipoib fault host h1 unplug")]
+    Host(FaultHostArgs),
+}
+
+/// `fault link`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct FaultLinkArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// One of its ends, such as sw1:3, or h1 for a host with one port
+    #[arg(value_name = "LINK")]
+    pub(super) link: String,
+    /// down, up, loss, delay, corrupt or clear
+    #[arg(value_name = "FAULT")]
+    pub(super) fault: String,
+    /// How much of it: 1% for loss and corrupt, 5ms for delay
+    #[arg(value_name = "AMOUNT")]
+    pub(super) amount: Option<String>,
+}
+
+/// `fault host`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct FaultHostArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// The host
+    #[arg(value_name = "HOST")]
+    pub(super) host: String,
+    /// What happens to its cables
+    #[arg(value_name = "FAULT", value_enum)]
+    pub(super) fault: HostFault,
+}
+
+impl ValueEnum for HostFault {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Unplug, Self::Plug]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Unplug => PossibleValue::new("unplug").help("pull them all"),
+            Self::Plug => PossibleValue::new("plug").help("plug them again"),
+        })
+    }
+}
+
+/// `capture`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  ipoib capture -w lab.pcapng --link sw1:3\n  \
+                        ipoib capture -w - --host h1 | tshark -r -")]
+pub(super) struct CaptureArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// Where to write pcapng; - for the standard output
+    #[arg(short = 'w', long = "write", value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Only this link, by one of its ends; may be given several times
+    #[arg(long = "link", value_name = "LINK")]
+    pub(super) links: Vec<String>,
+    /// Only the links of this host; may be given several times
+    #[arg(long = "host", value_name = "HOST")]
+    pub(super) hosts: Vec<String>,
+}
+
+/// `sm`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  ipoib sm sweep")]
+pub(super) enum SmVerb {
+    /// Have it look at the whole fabric now
+    #[command(after_help = "Example:\n  ipoib sm sweep")]
+    Sweep {
+        /// Which lab.
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+}
+
+/// `list`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "The exit status is 1 if none runs.\n\nExample:\n  ipoib list")]
+pub(super) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `stop`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  ipoib stop --lab storm")]
+pub(super) struct StopArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+/// `completions`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Example:\n  ipoib completions bash > ~/.local/share/bash-completion/completions/ipoib"
+)]
+pub(super) struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  ipoib man | man -l -")]
+pub(super) struct ManArgs {
+    /// Where to write the pages of all commands
+    #[arg(value_name = "DIRECTORY")]
+    pub(super) directory: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_ends_with_an_example() {
+        fn walk(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Args::command());
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_command() {
+        let args =
+            Args::try_parse_from(["ipoib", "lab", "--seed", "7", "--", "ping", "-c", "3", "h2"]).unwrap();
+        let Verb::Lab(lab) = args.verb else { panic!("{args:?}") };
+        assert_eq!((lab.seed, lab.command.len()), (Some(7), 4));
+        for words in [&["exec", "h3", "--", "ip", "-s", "link"][..], &["exec", "h3", "ip", "-s", "link"]] {
+            let args = Args::try_parse_from([&["ipoib"], words].concat()).unwrap();
+            let Verb::Exec(exec) = args.verb else { panic!("{args:?}") };
+            assert_eq!(
+                (exec.host.as_str(), exec.command),
+                ("h3", ["ip", "-s", "link"].map(OsString::from).to_vec())
+            );
+        }
+    }
+}

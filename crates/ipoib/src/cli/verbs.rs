@@ -1,0 +1,130 @@
+//! The verbs that ask a running lab for something.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{
+    args::{CaptureArgs, FaultHostArgs, FaultLinkArgs, ListArgs, ShowArgs, StopArgs, TargetArgs},
+    output, render, target,
+};
+use crate::control::{CaptureFilter, Client, LinkFault, schema::SCHEMA};
+
+/// `show`.
+pub(super) fn show(args: ShowArgs) -> Result<ExitCode> {
+    let document = target::connect(&args.target)?.show(args.noun, args.host)?;
+    if args.json {
+        output::print_json(&document)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match render::table(args.noun, &document, args.all) {
+        Some(table) => output::print(&table)?,
+        None => eprintln!("ipoib: there are no {} to show", args.noun),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `fault link`.
+pub(super) fn fault_link(args: &FaultLinkArgs) -> Result<ExitCode> {
+    let fault = LinkFault::read(&args.fault, args.amount.as_deref());
+    let fault = fault.map_err(anyhow::Error::msg).context("fault link")?;
+    target::connect(&args.target)?.fault_link(&args.link, fault).context("fault link")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `fault host`.
+pub(super) fn fault_host(args: &FaultHostArgs) -> Result<ExitCode> {
+    target::connect(&args.target)?.fault_host(&args.host, args.fault).context("fault host")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sm sweep`.
+pub(super) fn sweep(target: &TargetArgs) -> Result<ExitCode> {
+    target::connect(target)?.sweep().context("sm sweep")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `stop`.
+pub(super) fn stop(args: &StopArgs) -> Result<ExitCode> {
+    target::connect(&args.target)?.stop().context("stop")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `list`.
+pub(super) fn list(args: &ListArgs) -> Result<ExitCode> {
+    let labs: Vec<Value> = target::running()?
+        .iter()
+        .map(|lab| {
+            let info = Client::connect(&target::socket(lab)).and_then(|mut client| client.info());
+            // A lab that is just starting or ending is there, but does not talk.
+            let silent = || json!({ "name": lab.name, "pid": lab.pid, "state": "silent" });
+            info.ok().and_then(|info| serde_json::to_value(info).ok()).unwrap_or_else(silent)
+        })
+        .collect();
+    let none = labs.is_empty();
+    let document = json!({ "schema": SCHEMA, "labs": labs });
+    if args.json {
+        output::print_json(&document)?;
+    } else if let Some(table) = render::labs(&document) {
+        output::print(&table)?;
+    } else {
+        eprintln!("ipoib: no lab runs");
+    }
+    Ok(if none { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// `capture`.
+pub(super) fn capture(args: CaptureArgs) -> Result<ExitCode> {
+    let CaptureArgs { target, file, links, hosts } = args;
+    let mut client = target::connect(&target)?;
+    let to_stdout = file == Path::new("-");
+    let to = if to_stdout { own_stdout()? } else { create(&file)? };
+    let summary = client.capture(CaptureFilter { links, hosts }, to, interrupted).context("capture")?;
+    match summary.error {
+        // Whoever read our output has enough.
+        Some(_) if to_stdout => {}
+        Some(error) => bail!("{}: cannot write: {error}", file.display()),
+        None => {}
+    }
+    eprintln!("ipoib: {} packets recorded, {} dropped", summary.packets, summary.dropped);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn own_stdout() -> Result<OwnedFd> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        bail!("capture: a terminal cannot show packets: name a file, or pipe into `tshark -r -`");
+    }
+    stdout.as_fd().try_clone_to_owned().context("standard output")
+}
+
+fn create(file: &Path) -> Result<OwnedFd> {
+    let created = File::create(file).with_context(|| format!("{}: cannot write", file.display()))?;
+    Ok(created.into())
+}
+
+/// Comes back when the user has enough.
+async fn interrupted() {
+    async fn one(signal: io::Result<Signal>) {
+        match signal {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            // It cannot be waited for; then it acts by itself.
+            Err(_) => std::future::pending().await,
+        }
+    }
+    tokio::select! {
+        () = one(signal(SignalKind::interrupt())) => {}
+        () = one(signal(SignalKind::terminate())) => {}
+        () = one(signal(SignalKind::hangup())) => {}
+    }
+}
