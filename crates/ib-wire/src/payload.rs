@@ -29,6 +29,7 @@ impl Payload {
     ///
     /// # Panics
     /// If the window does not lie within the buffer, or the buffer is 4 GiB or more.
+    #[inline]
     pub fn from_buffer(buffer: Arc<[u8]>, start: usize, end: usize) -> Self {
         assert!(start <= end && end <= buffer.len(), "a window lies within its buffer");
         let limit = |v: usize| u32::try_from(v).expect("buffers are below 4 GiB");
@@ -36,17 +37,20 @@ impl Payload {
     }
 
     /// Drops the first `n` bytes from the window; they become headroom. Takes all if there are fewer.
+    #[inline]
     pub fn trim_front(&mut self, n: usize) {
         self.start = self.end.min(self.start.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
     }
 
     /// Keeps only the first `n` bytes of the window.
+    #[inline]
     pub fn truncate(&mut self, n: usize) {
         self.end = self.end.min(self.start.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
     }
 
     /// Puts `head` in front of the window: in place if nobody shares the buffer and there is room, else
     /// into a new buffer.
+    #[inline]
     pub fn prepend(&mut self, head: &[u8]) {
         let (start, n) = (self.start as usize, head.len());
         if n <= start
@@ -84,6 +88,7 @@ impl Payload {
     }
 
     /// Gives the whole buffer back.
+    #[inline]
     pub fn into_buffer(self) -> Arc<[u8]> {
         self.buffer
     }
@@ -101,6 +106,7 @@ impl From<&[u8]> for Payload {
 impl Deref for Payload {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.buffer[self.start as usize..self.end as usize]
     }

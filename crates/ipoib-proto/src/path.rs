@@ -50,6 +50,15 @@ struct Known {
     not_before: Instant,
 }
 
+/// How to send to a port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handle {
+    pub(crate) to: AddressVector,
+    pub(crate) qkey: QKey,
+    /// It should be confirmed.
+    pub(crate) stale: bool,
+}
+
 #[derive(Debug)]
 struct Path {
     gid: Gid,
@@ -120,9 +129,18 @@ impl Paths {
         }
     }
 
-    /// Sends `packet` along a path, or lets it wait, or discards it. Gives it back if the path is no more.
+    /// The address handle of a path, if it is known; it counts as used.
     #[inline]
-    pub(crate) fn send(
+    pub(crate) fn handle(&mut self, id: Id) -> Option<Handle> {
+        let path = self.table.touch(id)?;
+        let State::Known(known) = &path.state else { return None };
+        let stale = known.epoch != self.epoch && !known.asking;
+        Some(Handle { to: known.to, qkey: self.qkey, stale })
+    }
+
+    /// Lets `packet` wait for a path that is not known, and asks for it unless it lately could not be had.
+    /// Gives the packet back if the path is no more.
+    pub(crate) fn wait(
         &mut self,
         cx: &mut Context,
         sa: &mut SaClient,
@@ -130,19 +148,36 @@ impl Paths {
         id: Id,
         packet: Waiting,
     ) -> Result<(), Waiting> {
-        let (epoch, qkey) = (self.epoch, self.qkey);
-        let Some(path) = self.table.touch(id) else { return Err(packet) };
-        let State::Known(known) = &path.state else {
-            self.wait(cx, sa, local, id, packet);
-            return Ok(());
+        let Some(path) = self.table.get_mut(id) else { return Err(packet) };
+        let ask = match path.state {
+            State::Failed { until, .. } if until > cx.now => {
+                cx.discard(Drop::TxPathFailed);
+                return Ok(());
+            }
+            State::Failed { .. } => true,
+            _ => false,
         };
-        let stale = known.epoch != epoch && !known.asking;
-        let Waiting { dest_qp, payload, offload, .. } = packet;
-        cx.send(UdSend { to: known.to, dest_qp, qkey, payload, offload }, false);
-        if stale {
-            self.confirm(cx, sa, local, id);
+        let limit = cx.config.path_queue;
+        path.queue.push(cx, limit, Drop::TxPathQueueFull, packet);
+        if ask {
+            path.state = State::Querying;
+            let gid = path.gid;
+            self.ask(cx, sa, local, gid);
         }
         Ok(())
+    }
+
+    /// Asks anew for a stale path, when it is time to.
+    pub(crate) fn confirm(&mut self, cx: &mut Context, sa: &mut SaClient, local: &Local, id: Id) {
+        let from = self.confirm_from;
+        let Some(path) = self.table.get_mut(id) else { return };
+        let State::Known(known) = &mut path.state else { return };
+        if cx.now < from.max(known.not_before) {
+            return;
+        }
+        known.asking = true;
+        let gid = path.gid;
+        self.ask(cx, sa, local, gid);
     }
 
     /// The answer to a path question.
@@ -247,36 +282,6 @@ impl Paths {
                 _ => None,
             },
         }
-    }
-
-    /// A packet for a path that is not known.
-    fn wait(&mut self, cx: &mut Context, sa: &mut SaClient, local: &Local, id: Id, packet: Waiting) {
-        let path = self.table.get_mut(id).expect("the caller found it");
-        let ask = match path.state {
-            State::Failed { until, .. } if until > cx.now => return cx.discard(Drop::TxPathFailed),
-            State::Failed { .. } => true,
-            _ => false,
-        };
-        let limit = cx.config.path_queue;
-        path.queue.push(cx, limit, Drop::TxPathQueueFull, packet);
-        if ask {
-            path.state = State::Querying;
-            let gid = path.gid;
-            self.ask(cx, sa, local, gid);
-        }
-    }
-
-    /// Asks anew for a path in use.
-    fn confirm(&mut self, cx: &mut Context, sa: &mut SaClient, local: &Local, id: Id) {
-        let from = self.confirm_from;
-        let Some(path) = self.table.get_mut(id) else { return };
-        let State::Known(known) = &mut path.state else { return };
-        if cx.now < from.max(known.not_before) {
-            return;
-        }
-        known.asking = true;
-        let gid = path.gid;
-        self.ask(cx, sa, local, gid);
     }
 
     fn ask(&self, cx: &mut Context, sa: &mut SaClient, local: &Local, gid: Gid) {

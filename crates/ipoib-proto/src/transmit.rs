@@ -3,10 +3,11 @@
 use core::net::IpAddr;
 
 use ib_wire::{
-    addr::{Mac, MulticastGid},
+    addr::{HwAddr, Mac, MulticastGid},
     ipoib::{self, EtherType, Header, nd},
     offload::Offload,
     payload::Payload,
+    ud::UdSend,
 };
 
 use crate::{
@@ -17,7 +18,9 @@ use crate::{
         frame::{self, ETHERNET, Kind},
         snoop,
     },
+    lru::Id,
     multicast::Source,
+    path::Handle,
     queue::Waiting,
 };
 
@@ -64,18 +67,42 @@ impl Interface {
     fn transmit_unicast(&mut self, to: Mac, payload: Payload, offload: Offload) {
         let Self { cx, peers, paths, sa, local, .. } = self;
         let Some((id, peer)) = peers.destination(cx.now, to) else { return self.unknown(to) };
-        let gid = peer.addr.gid;
-        let mut packet = Waiting { mac: to, dest_qp: peer.addr.qpn, payload, offload };
-        if let Some(path) = peer.path {
-            match paths.send(cx, sa, local, path, packet) {
+        let (addr, path) = (peer.addr, peer.path);
+        if let Some(path) = path
+            && let Some(handle) = paths.handle(path)
+        {
+            let Handle { to, qkey, stale } = handle;
+            cx.send(UdSend { to, dest_qp: addr.qpn, qkey, payload, offload }, false);
+            if stale {
+                paths.confirm(cx, sa, local, path);
+            }
+            return;
+        }
+        self.wait_for_path(id, addr, path, Waiting { mac: to, dest_qp: addr.qpn, payload, offload });
+    }
+
+    #[cold]
+    fn wait_for_path(&mut self, peer: Id, addr: HwAddr, path: Option<Id>, mut packet: Waiting) {
+        let Self { cx, peers, paths, sa, local, .. } = self;
+        if let Some(path) = path {
+            match paths.wait(cx, sa, local, path, packet) {
                 Ok(()) => return,
                 Err(given_back) => packet = given_back,
             }
         }
-        let path = paths.open(cx, sa, gid);
-        peers.set_path(id, path);
-        let sent = paths.send(cx, sa, local, path, packet);
-        debug_assert!(sent.is_ok(), "a path just opened is there");
+        let path = paths.open(cx, sa, addr.gid);
+        peers.set_path(peer, path);
+        match paths.handle(path) {
+            // Another peer of the same port had it.
+            Some(Handle { to, qkey, .. }) => {
+                let Waiting { dest_qp, payload, offload, .. } = packet;
+                cx.send(UdSend { to, dest_qp, qkey, payload, offload }, false);
+            }
+            None => {
+                let waits = paths.wait(cx, sa, local, path, packet);
+                debug_assert!(waits.is_ok(), "a path just opened is there");
+            }
+        }
     }
 
     /// To a group, chosen by the IP header: of an IPv4 group its Ethernet address has lost five bits.
