@@ -58,14 +58,14 @@ impl Interface {
 
     /// Throws away what `level` says.
     fn flush(&mut self, level: FlushLevel) {
+        if !self.running {
+            return;
+        }
         let counters = &mut self.cx.counters;
         match level {
             FlushLevel::Light => counters.flush_light += 1,
             FlushLevel::Normal => counters.flush_normal += 1,
             FlushLevel::Heavy => counters.flush_heavy += 1,
-        }
-        if !self.running {
-            return;
         }
         self.cx.event(Event::Flushed(level));
         match level {
@@ -87,7 +87,8 @@ impl Interface {
     fn register_again(&mut self) {
         if self.groups.is_started() {
             self.groups.reregister(&mut self.cx);
-            self.ask_class_port_info();
+            let at = self.cx.now + self.cx.chance.up_to(self.cx.config.reregister_spread);
+            self.cx.timers.set(Timer::ClassPortInfo, at);
         }
         if self.carrier.is_up() {
             self.subscriptions.start(&mut self.cx);
@@ -148,7 +149,7 @@ impl Interface {
     pub(crate) const fn find_sa(&mut self) {
         let known = self.port.sm_lid.is_unicast();
         let address = MadAddress::gsi(self.port.sm_lid, self.port.sm_sl);
-        self.sa.set_address(if known { Some(address) } else { None });
+        self.sa.set_address(if known { Some(address) } else { None }, self.port.lmc);
     }
 
     /// Asks what subnet administration can do.

@@ -131,7 +131,9 @@ impl Interface {
         self.receive(datagram);
     }
 
-    /// QP1 received `mad` from `from`: an answer or a report of subnet administration.
+    /// QP1 received `mad` from `from`: an answer or a report of subnet administration. Answers are known by
+    /// the lower 32 bits of their transaction identifier; reports go to every interface of the port, each of
+    /// which confirms them.
     pub fn handle_mad(&mut self, now: Instant, from: MadAddress, mad: &Mad) {
         self.cx.now = now;
         match self.sa.handle_mad(&mut self.cx, from, mad) {

@@ -67,7 +67,7 @@ pub enum HostEvent {
     NeighborGone {
         /// Its IP address, if known.
         ip: Option<IpAddr>,
-        /// Its Ethernet address.
+        /// Its Ethernet address; zero if the host no longer knows.
         mac: Mac,
     },
     /// A neighbour does not answer any more.

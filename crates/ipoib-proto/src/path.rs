@@ -4,6 +4,8 @@
 //! A way once known is used until something better is known: it never ages, so unicast outlives the subnet
 //! manager; what may be outdated is confirmed while traffic goes on.
 
+use alloc::vec::Vec;
+
 use ib_wire::{
     addr::{Gid, Lid, Mtu, QKey},
     mad::{
@@ -119,13 +121,25 @@ impl Paths {
         id
     }
 
-    /// One peer less uses the path; without users it is given up at once.
+    /// One peer less uses the path; without users it is given up at once. That it cannot be had stays known:
+    /// the host, told to forget the neighbour, comes back soon.
     pub(crate) fn close(&mut self, cx: &mut Context, sa: &mut SaClient, id: Id) {
         if let Some(path) = self.table.get_mut(id) {
             path.users -= 1;
-            if path.users == 0 {
+            if path.users == 0 && !matches!(path.state, State::Failed { until, .. } if until > cx.now) {
                 self.remove(cx, sa, id, Drop::TxPeerGone);
             }
+        }
+    }
+
+    /// Forgets what could not be had and nobody asks for any more.
+    pub(crate) fn sweep(&mut self, cx: &mut Context, sa: &mut SaClient) {
+        let over = |path: &Path| {
+            path.users == 0 && matches!(path.state, State::Failed { until, .. } if until <= cx.now)
+        };
+        let over: Vec<Id> = self.table.iter().filter(|(_, path)| over(path)).map(|(id, _)| id).collect();
+        for id in over {
+            self.remove(cx, sa, id, Drop::TxPeerGone);
         }
     }
 
@@ -253,9 +267,8 @@ impl Paths {
     }
 
     /// What all paths show, by GID.
-    pub(crate) fn snapshot(&self, now: Instant) -> alloc::vec::Vec<PathSnapshot> {
-        let mut all: alloc::vec::Vec<_> =
-            self.table.iter().map(|(_, path)| self.show_path(now, path)).collect();
+    pub(crate) fn snapshot(&self, now: Instant) -> Vec<PathSnapshot> {
+        let mut all: Vec<_> = self.table.iter().map(|(_, path)| self.show_path(now, path)).collect();
         all.sort_unstable_by_key(|path| path.gid);
         all
     }

@@ -218,7 +218,9 @@ impl Peers {
         mac: Mac,
         ip: Option<IpAddr>,
     ) {
-        let Some(id) = self.by_mac.get(&mac_key(mac)).copied() else { return };
+        // Of an entry that failed the host no longer knows the Ethernet address.
+        let by_ip = || ip.and_then(|ip| self.by_ip.get(&ip));
+        let Some(id) = self.by_mac.get(&mac_key(mac)).or_else(by_ip).copied() else { return };
         let Some(peer) = self.table.get_mut(id) else { return };
         let gone: Vec<IpAddr> = peer.ips.extract_if(.., |other| ip.is_none_or(|ip| ip == *other)).collect();
         let path = if peer.ips.is_empty() { peer.path.take() } else { None };
@@ -243,6 +245,7 @@ impl Peers {
         for id in idle {
             self.remove(cx, paths, sa, id);
         }
+        paths.sweep(cx, sa);
         if self.table.len() > 0 {
             cx.timers.set(Timer::Sweep, cx.now + cx.config.peer_idle / 3);
         }

@@ -7,7 +7,7 @@ use alloc::{boxed::Box, collections::VecDeque};
 use core::time::Duration;
 
 use ib_wire::{
-    addr::{Gid, Lid, MulticastGid, Tid},
+    addr::{Gid, Lid, Lmc, MulticastGid, Tid},
     mad::{
         AttributeId, Mad, MadHeader, Method, MgmtClass, Status,
         attr::{Notice, TrapNumber},
@@ -81,13 +81,14 @@ impl Question {
 #[derive(Debug)]
 pub(crate) struct SaClient {
     address: Option<MadAddress>,
+    lmc: Lmc,
     requests: Map<u32, Request>,
     by_subject: Map<Subject, u32>,
     /// Groups and subscriptions, then paths.
     lines: [VecDeque<u32>; 2],
     in_flight: usize,
     next_tid: u32,
-    /// When the next question may leave, if none may now; else how much of the burst is used.
+    /// Each question sent moves this on by its share of a second; it may be ahead of now by a burst.
     paid_until: Instant,
 }
 
@@ -109,6 +110,7 @@ impl SaClient {
     pub(crate) fn new(seed: u64, first_tid: u32) -> Self {
         Self {
             address: None,
+            lmc: Lmc(0),
             requests: map(seed),
             by_subject: map(seed),
             lines: [VecDeque::new(), VecDeque::new()],
@@ -118,9 +120,9 @@ impl SaClient {
         }
     }
 
-    /// Where subnet administration is from now on.
-    pub(crate) const fn set_address(&mut self, address: Option<MadAddress>) {
-        self.address = address;
+    /// Where subnet administration is from now on, and how many LIDs its port may answer from.
+    pub(crate) const fn set_address(&mut self, address: Option<MadAddress>, lmc: Lmc) {
+        (self.address, self.lmc) = (address, lmc);
     }
 
     /// True if it is known where to ask.
@@ -176,6 +178,7 @@ impl SaClient {
     /// Gives up all questions but those that end memberships.
     pub(crate) fn cancel_all(&mut self, cx: &mut Context) {
         let keep = |request: &Request| matches!(request.subject, Subject::Leave(..));
+        // Sorted, as the map's own order is a hasher's.
         let mut tids: alloc::vec::Vec<u32> =
             self.requests.iter().filter(|(_, request)| !keep(request)).map(|(tid, _)| *tid).collect();
         tids.sort_unstable();
@@ -188,7 +191,7 @@ impl SaClient {
     pub(crate) fn handle_mad(&mut self, cx: &mut Context, from: MadAddress, mad: &Mad) -> Incoming {
         let answer = SaMad::from_bytes(mad);
         let genuine = answer.header.class == MgmtClass::SUBN_ADM
-            && self.address.is_some_and(|address| address.lid == from.lid);
+            && self.address.is_some_and(|address| self.lmc.covers(address.lid, from.lid));
         if !genuine {
             cx.counters.sa_unexpected += 1;
             return Incoming::Nothing;

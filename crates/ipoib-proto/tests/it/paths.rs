@@ -94,6 +94,25 @@ fn a_path_that_cannot_be_had_is_not_asked_for_at_every_packet() {
 }
 
 #[test]
+fn that_a_path_cannot_be_had_outlives_the_hosts_entry() {
+    let mut rig = Rig::up();
+    for _ in 0..600 {
+        // The host does as it is told: it forgets, asks, is answered, sends.
+        let mac = rig.arp_answer(1);
+        rig.ping(mac);
+        let gone = HostEvent::NeighborGone { ip: Some(ip(1).into()), mac };
+        rig.interface.handle_host(rig.now, gone);
+        rig.advance(100);
+    }
+    let asked = rig.sa.path_questions(peer(1).gid);
+    // Once a second at most: whoever is heard may be reachable again.
+    assert!((5..=62).contains(&asked), "{asked}");
+    assert_eq!(rig.snapshot().paths.len(), 1);
+    rig.advance(300_000);
+    assert_eq!((rig.snapshot().paths.len(), rig.snapshot().bounds.peers), (0, 0));
+}
+
+#[test]
 fn what_waits_is_bounded_and_the_oldest_goes() {
     let mut rig = Rig::up();
     let mac = rig.add_peer(1);
