@@ -267,6 +267,16 @@ pub(super) enum SmVerb {
         #[command(flatten)]
         target: TargetArgs,
     },
+    /// Start one of ours where none runs, as after `lab --sm none`
+    #[command(after_help = "Example:\n  ipoib sm start sw2")]
+    Start {
+        /// Which lab.
+        #[command(flatten)]
+        target: TargetArgs,
+        /// The switch or host it is to run at; the lab's choice if none is named
+        #[arg(value_name = "NODE")]
+        node: Option<String>,
+    },
 }
 
 /// `list`.

@@ -58,6 +58,7 @@ fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> 
         Verb::Fault(FaultVerb::Host(args)) => verbs::fault_host(&args),
         Verb::Capture(args) => verbs::capture(args),
         Verb::Sm(SmVerb::Sweep { target }) => verbs::sweep(&target),
+        Verb::Sm(SmVerb::Start { target, node }) => verbs::start_sm(&target, node),
         Verb::List(args) => verbs::list(&args),
         Verb::Stop(args) => verbs::stop(&args),
         Verb::Ping(args) => Ok(ping::main(Some(args))),

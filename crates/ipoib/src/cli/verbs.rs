@@ -52,6 +52,12 @@ pub(super) fn sweep(target: &TargetArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `sm start`.
+pub(super) fn start_sm(target: &TargetArgs, node: Option<String>) -> Result<ExitCode> {
+    target::connect(target)?.start_sm(node).context("sm start")?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `stop`.
 pub(super) fn stop(args: &StopArgs) -> Result<ExitCode> {
     target::connect(&args.target)?.stop().context("stop")?;

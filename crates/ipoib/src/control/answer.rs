@@ -10,7 +10,7 @@ use zlink::varlink_service;
 use super::{
     protocol::{
         CallError, Capture, DESCRIPTION, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, INTERFACE,
-        LabError, Nothing, Show, Shown,
+        LabError, Nothing, Show, Shown, StartSm,
     },
     request::{Entry, LinkFault, Reply, Request},
     schema::SCHEMA,
@@ -89,6 +89,10 @@ async fn ours(
         "Sweep" => {
             read::<Nothing>(parameters)?;
             done(request(ask, |reply| Request::Sweep { reply }).await)
+        }
+        "StartSm" => {
+            let StartSm { node } = read(parameters)?;
+            done(request(ask, |reply| Request::StartSm { node, reply }).await)
         }
         "Stop" => {
             read::<Nothing>(parameters)?;

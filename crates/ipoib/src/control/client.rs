@@ -16,7 +16,7 @@ use zlink::{Call, tokio::unix};
 use super::{
     protocol::{
         Capture, Captured, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, LabError, Nothing,
-        RawCall, Show, Shown,
+        RawCall, Show, Shown, StartSm,
     },
     request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault},
     schema::Noun,
@@ -124,6 +124,11 @@ impl Client {
     /// Makes the subnet manager sweep.
     pub fn sweep(&mut self) -> Result<(), ClientError> {
         self.call("Sweep", Nothing {}).map(|Done {}| ())
+    }
+
+    /// Starts a subnet manager.
+    pub fn start_sm(&mut self, node: Option<String>) -> Result<(), ClientError> {
+        self.call("StartSm", StartSm { node }).map(|Done {}| ())
     }
 
     /// Ends the lab, and waits until it has.

@@ -74,6 +74,12 @@ pub(super) struct Enter {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartSm {
+    pub(super) node: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Capture {
     #[serde(flatten)]
     pub(super) filter: CaptureFilter,

@@ -68,6 +68,13 @@ pub enum Request {
         /// Started.
         reply: Reply<()>,
     },
+    /// Starts a subnet manager of ours where none runs yet.
+    StartSm {
+        /// The switch or host; the lab chooses if none is named.
+        node: Option<String>,
+        /// Started.
+        reply: Reply<()>,
+    },
     /// Ends the lab.
     Stop {
         /// Heard; the end follows.

@@ -269,7 +269,18 @@ fn the_contract_is_well_formed_varlink() {
     let methods: Vec<_> = interface.methods().map(|method| method.name().to_owned()).collect();
     assert_eq!(
         methods,
-        ["Info", "Show", "FaultLink", "FaultHost", "Enter", "Capture", "EndCapture", "Sweep", "Stop"]
+        [
+            "Info",
+            "Show",
+            "FaultLink",
+            "FaultHost",
+            "Enter",
+            "Capture",
+            "EndCapture",
+            "Sweep",
+            "StartSm",
+            "Stop"
+        ]
     );
 }
 
