@@ -60,6 +60,7 @@ impl SubnetManager {
             Thoroughness::Full => self.counters.full += 1,
             Thoroughness::Quick => self.counters.quick += 1,
         }
+        sweep.silent.append(&mut sweep.walk.silenced);
         sweep.walk = Walk::new(sweep.walk.number + 1, thoroughness);
         sweep.phase = Phase::Walk;
         sweep.in_doubt = false;

@@ -310,6 +310,7 @@ impl Walk {
         for end in [a, b] {
             if let Some(port) = subnet.port_mut(end) {
                 port.linked = self.number;
+                port.silent = false;
             }
         }
     }
