@@ -28,6 +28,7 @@ use crate::{
     stranger::Strangers,
     subscribe::Subscriptions,
     timer::Timer,
+    wanted::Wanted,
 };
 
 /// One IPoIB interface.
@@ -57,6 +58,7 @@ pub struct Interface {
     pub(crate) paths: Paths,
     pub(crate) groups: Groups,
     pub(crate) strangers: Strangers,
+    pub(crate) wanted: Wanted,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) announcer: Announcer,
     pub(crate) dhcp: DhcpTranslator,
@@ -74,6 +76,7 @@ impl Interface {
         let client_id = config.dhcp_client_id.clone().unwrap_or(own_id);
         let local = Local::new(&config, port);
         let pkey = port.pkey_for(config.pkey);
+        let wanted = Wanted::new(config.max_peers, seed);
         let mut cx = Context::new(config, seed, now);
         #[expect(clippy::cast_possible_truncation, reason = "32 of the 64 bits are wanted")]
         let first_tid = cx.chance.bits() as u32;
@@ -96,6 +99,7 @@ impl Interface {
             paths: Paths::new(seed),
             groups: Groups::new(seed),
             strangers: Strangers::default(),
+            wanted,
             subscriptions: Subscriptions::default(),
             announcer: Announcer::default(),
             dhcp: DhcpTranslator::new(mac, client_id),

@@ -36,6 +36,7 @@ mod subscribe;
 mod text;
 mod timer;
 mod transmit;
+mod wanted;
 
 pub use carrier::{CarrierReason, SaFailure};
 pub use config::{Config, ConfigError};

@@ -191,12 +191,13 @@ impl Interface {
     /// send there, or had already.
     fn learn(&mut self, inbound: &Inbound, addr: HwAddr, ip: IpAddr, wanted: bool) {
         let Self { cx, peers, paths, sa, .. } = self;
-        let wanted = wanted || peers.knows_ip(ip);
+        let wanted = wanted || peers.knows_ip(ip) || self.wanted.has(ip);
         if !wanted && peers.by_addr(addr).is_none() {
             return;
         }
         let id = peers.learn(cx, paths, sa, addr);
         if wanted {
+            self.wanted.found(ip);
             peers.bind_ip(cx, paths, sa, id, ip);
         }
         self.heard(id, addr.gid, inbound.slid);

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use ib_wire::{
     addr::{HwAddr, Mac, MulticastGid},
-    ipoib::{self, EtherType, Header, nd},
+    ipoib::{self, ArpOp, EtherType, Header, nd},
     offload::Offload,
     payload::Payload,
     ud::UdSend,
@@ -128,7 +128,11 @@ impl Interface {
 
     fn transmit_arp(&mut self, to: Mac, ethertype: EtherType, packet: &[u8]) {
         let peer = self.peers.by_mac(to).map(|peer| peer.addr);
-        match arp::outbound(packet, self.local.hw_addr(), peer) {
+        let arp = arp::outbound(packet, self.local.hw_addr(), peer);
+        if let Some(question) = arp.as_ref().ok().filter(|arp| arp.op == ArpOp::REQUEST) {
+            self.wanted.ask(question.target_ip.into());
+        }
+        match arp {
             // To somebody forgotten: all are asked, or told.
             Ok(arp) if peer.is_none() => self.transmit_translated(Mac::BROADCAST, ethertype, &arp.emit()),
             Ok(arp) => self.transmit_translated(to, ethertype, &arp.emit()),
@@ -142,6 +146,9 @@ impl Interface {
         };
         if let Some(router) = discovery::is_router(&message, packet) {
             self.announcer.set_router(router);
+        }
+        if let (nd::NdKind::NeighborSolicitation, Some(target)) = (message.kind, message.target) {
+            self.wanted.ask(target.into());
         }
         let (own, redirect) = (self.local.hw_addr(), message.kind == nd::NdKind::Redirect);
         let of = |mac: Mac| match self.peers.by_mac(mac) {

@@ -109,6 +109,27 @@ fn questions_between_others_are_not_remembered() {
 }
 
 #[test]
+fn whom_the_host_waits_for_is_remembered_by_any_message() {
+    let mut rig = Rig::up();
+    rig.interface.handle_host(rig.now, HostEvent::AddressAdded(IpAddr::V4(HOST)));
+    let question = arp(&rig, ArpOp::REQUEST, Mac::ZERO, ip(1));
+    rig.host(Mac::BROADCAST, EtherType::ARP, &question.emit());
+    let elsewhere = IbArp {
+        op: ArpOp::REQUEST,
+        sender_hw: peer(1),
+        sender_ip: ip(1),
+        target_hw: HwAddr::default(),
+        target_ip: ip(200),
+    };
+    rig.datagram((peer(1), lid(1)), Some(broadcast()), true, EtherType::ARP, &elsewhere.emit());
+    rig.sa.paths.insert(peer(1).gid, lid(1));
+    let mac = EthArp::parse(&rig.frames.pop().unwrap().body).unwrap().sender_hw;
+    rig.sent.clear();
+    rig.ping(mac);
+    assert_eq!(rig.sent[0].to.dlid, lid(1));
+}
+
+#[test]
 fn ill_and_forged_arp_is_dropped_by_name() {
     let mut rig = Rig::up();
     let good = IbArp {
