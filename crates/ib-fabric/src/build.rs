@@ -72,6 +72,7 @@ impl Fabric {
         for link in &topology.links {
             fabric.add_link(topology, link)?;
         }
+        fabric.copies_left = fabric.ports.len();
         for link in 0..fabric.links.len() {
             fabric.train(now, link);
         }

@@ -46,8 +46,9 @@ impl Fabric {
         match cut(&flight.packet) {
             Err(_) => self.drop_at(at, Drop::BadOffload, flight),
             Ok(packets) => {
+                self.copies_left += packets.len() * self.ports.len();
                 for packet in packets {
-                    let mut flight = Flight { measure: packet.measure(), packet, ..flight.clone() };
+                    let mut flight = flight.part(packet);
                     let step = self.cross_one(now, at, cable, &mut flight);
                     if step != Step::Done {
                         self.work.push_back(Work::Carry(step, flight));

@@ -61,6 +61,8 @@ drops! {
     /// An operation other than a datagram.
     BadOpcode "bad_opcode" => [RcvErrors, Malformed];
 
+    /// The SM took the key of its queue pair out of the port's table.
+    NoPKey "no_pkey" => [];
     /// The port may not send: it has no link, or is not Active.
     PortNotSending "port_not_sending" => [XmitDiscards, Inactive];
     /// The port may not receive data: it is not yet Armed.

@@ -119,7 +119,10 @@ impl Fabric {
                     self.come_out(at, parked, port, link, from_a, epoch);
                 }
                 Later::Trained { link, epoch } => self.trained(at, link, epoch),
-                Later::Traps { end } => self.send_due_traps(at, end),
+                Later::Traps { end } => {
+                    self.ends[end].traps.disarm(at);
+                    self.send_due_traps(at, end);
+                }
                 Later::Lease { end } => self.end_lease(at, end),
             }
             self.run(at);

@@ -14,6 +14,8 @@ pub(crate) struct Flight {
     pub(crate) packet: Packet,
     /// What it counts for.
     pub(crate) measure: Measure,
+    /// Payload bytes of the largest packet it stands for.
+    pub(crate) largest: usize,
     /// True if it goes to a multicast LID.
     pub(crate) multicast: bool,
     /// Switches passed.
@@ -26,8 +28,19 @@ impl Flight {
     /// A packet about to leave through `port`, or just come in there.
     #[inline]
     pub(crate) fn new(packet: Packet, port: usize) -> Self {
-        let multicast = packet.lrh.dlid.is_multicast();
-        Self { measure: packet.measure(), packet, multicast, hops: 0, ingress: port }
+        Self {
+            measure: packet.measure(),
+            largest: packet.largest_payload(),
+            multicast: packet.lrh.dlid.is_multicast(),
+            packet,
+            hops: 0,
+            ingress: port,
+        }
+    }
+
+    /// One of the packets that this one stands for, as far on its way.
+    pub(crate) fn part(&self, packet: Packet) -> Self {
+        Self { hops: self.hops, ..Self::new(packet, self.ingress) }
     }
 
     /// True on the lane of subnet management.

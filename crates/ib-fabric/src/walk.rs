@@ -20,7 +20,6 @@ const MAX_HOPS: u8 = 64;
 impl Fabric {
     /// Does what is left to do for an input.
     pub(crate) fn run(&mut self, now: Instant) {
-        self.copies_left = self.ports.len();
         while let Some(work) = self.work.pop_front() {
             match work {
                 Work::Carry(step, flight) => self.carry(now, step, flight),
@@ -28,6 +27,7 @@ impl Fabric {
                 Work::Physical(port, to) => self.set_physical(now, port, to),
             }
         }
+        self.copies_left = self.ports.len();
     }
 
     /// Carries one packet until it is nowhere any more; copies of it, and answers, are left in `work`.
@@ -55,7 +55,7 @@ impl Fabric {
             return self.drop_at(at, Drop::PortNotSending, flight);
         }
         if !management {
-            if flight.packet.largest_payload() > port.neighbor_mtu() {
+            if flight.largest > port.neighbor_mtu() {
                 return self.drop_at(at, Drop::NeighborMtu, flight);
             }
             if port.info.partition_enforcement_outbound && !port.pkeys.admits(flight.packet.bth.pkey) {
@@ -162,7 +162,7 @@ fn admit(port: &Port, flight: &Flight) -> Result<(), Drop> {
     if packet.lrh.vl.get() >= data_lanes(port.info.operational_vls) {
         return Err(Drop::BadLane);
     }
-    if port.info.mtu_cap.bytes().is_some_and(|mtu| packet.largest_payload() > usize::from(mtu)) {
+    if port.info.mtu_cap.bytes().is_some_and(|mtu| flight.largest > usize::from(mtu)) {
         return Err(Drop::Oversize);
     }
     if port.info.partition_enforcement_inbound && !port.pkeys.admits(packet.bth.pkey) {

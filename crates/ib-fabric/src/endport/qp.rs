@@ -44,10 +44,10 @@ pub(crate) struct QueuePair {
 }
 
 impl QueuePair {
-    /// The sequence number of the datagram that is about to be sent.
-    pub(crate) const fn take_psn(&mut self) -> Psn {
+    /// The sequence number of what is about to be sent as `packets`.
+    pub(crate) const fn take_psn(&mut self, packets: u32) -> Psn {
         let psn = self.psn;
-        self.psn = psn.plus(1);
+        self.psn = psn.plus(packets);
         psn
     }
 }

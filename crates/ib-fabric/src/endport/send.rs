@@ -51,14 +51,17 @@ impl Fabric {
             dest_qp: send.dest_qp,
             psn: Psn::new(0),
         };
-        let mut packet = Packet::new(spec, send.payload, send.offload);
-        let (len, mtu) = (packet.largest_payload(), info.mtu_cap.bytes().map_or(0, usize::from));
+        let mut flight = Flight::new(Packet::new(spec, send.payload, send.offload), at);
+        let (len, mtu) = (flight.largest, info.mtu_cap.bytes().map_or(0, usize::from));
         if len > mtu {
             return Err(SendError::TooLarge { len, mtu });
         }
-        packet.bth.psn = qp.take_psn();
+        flight.packet.bth.psn = qp.take_psn(flight.measure.packets);
         qp.sent += 1;
-        let mut flight = Flight::new(packet, at);
+        if !qp.pkey.is_valid() {
+            self.drop_at(at, Drop::NoPKey, &flight);
+            return Ok(());
+        }
         let step = self.depart(port.index(), &mut flight);
         self.carry(now, step, flight);
         self.run(now);

@@ -23,6 +23,8 @@ struct Pending {
 pub(crate) struct Traps {
     pending: Vec<Pending>,
     last_tid: u32,
+    /// When somebody will ask for what is due.
+    armed: Option<Instant>,
 }
 
 impl Traps {
@@ -59,8 +61,25 @@ impl Traps {
     }
 
     /// When the next one is to be sent.
-    pub(crate) fn next_time(&self) -> Option<Instant> {
+    fn next_time(&self) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.next).min()
+    }
+
+    /// When to ask for what is due, unless somebody will ask no later anyhow.
+    pub(crate) fn arm(&mut self) -> Option<Instant> {
+        let next = self.next_time()?;
+        if self.armed.is_some_and(|armed| armed <= next) {
+            return None;
+        }
+        self.armed = Some(next);
+        Some(next)
+    }
+
+    /// The time that was armed has come.
+    pub(crate) fn disarm(&mut self, now: Instant) {
+        if self.armed.is_some_and(|armed| armed <= now) {
+            self.armed = None;
+        }
     }
 
     /// The manager has heard: the notice is done with. If it happened again it is returned, to be raised anew.
@@ -111,6 +130,8 @@ mod tests {
         }
         assert_eq!(sent, [0, 1, 3, 7, 15, 31, 63, 95, 127]);
         assert_eq!(traps.repress(Tid(99)), None);
+        assert_eq!(traps.arm(), traps.next_time());
+        assert_eq!(traps.arm(), None, "once is enough");
         assert_eq!(traps.repress(tid), Some(None));
         assert_eq!(traps.next_time(), None);
     }

@@ -163,7 +163,7 @@ impl Fabric {
         } else {
             self.ends[end].traps.clear();
         }
-        if let Some(at) = self.ends[end].traps.next_time() {
+        if let Some(at) = self.ends[end].traps.arm() {
             self.agenda.put(at, Later::Traps { end });
         }
     }

@@ -230,3 +230,18 @@ fn a_large_send_stays_whole_until_a_link_looks_at_packets() {
     assert!(world.take().iter().all(|(.., payload)| payload.len() == 4 + 40 + 1000));
     assert_eq!(world.dropped(Drop::BadOffload), 0);
 }
+
+#[test]
+fn a_large_send_to_a_group_is_no_storm() {
+    let mut world = World::star();
+    let (a, b, c) = (world.qp("h1", FULL), world.qp("h2", FULL), world.qp("h3", FULL));
+    world.attach("h2", b, 1);
+    world.attach("h3", c, 1);
+    fault(&mut world, "h1", LinkFault { rate: Some(1_000_000_000), ..LinkFault::NONE });
+    let (payload, mut offload) = large_send();
+    offload.segments = offload.segments.map(|segments| Segments { size: 10, ..segments });
+    world.post_group_raw(("h1", a), 1, &payload, offload);
+    world.pass(10);
+    assert_eq!(world.received.len(), 2 * 300);
+    assert_eq!(world.dropped(Drop::MulticastStorm), 0);
+}

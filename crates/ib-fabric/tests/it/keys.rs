@@ -49,6 +49,9 @@ fn a_queue_pair_has_a_place_in_the_table_not_a_key() {
     world.fabric.command_qp(world.port("h2"), b, keys).expect("it is in the table");
     world.post(("h1", a), ("h2", b), b"found again");
     assert_eq!(world.take().len(), 1);
+    world.set_pkeys("h2", 0, &[FULL]);
+    world.post(("h2", b), ("h1", a), b"without a key");
+    assert_eq!(world.drops("h2", 1)["no_pkey"], 1);
     let gone = QpCommand::SetKeys { pkey: PKey(0x8005), qkey: QKey(1) };
     assert_eq!(world.fabric.command_qp(world.port("h2"), b, gone), Err(QpError::NoPKey(PKey(0x8005))));
 }

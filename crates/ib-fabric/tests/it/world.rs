@@ -391,6 +391,10 @@ impl World {
     }
 
     pub(crate) fn post_group(&mut self, from: (&str, Qpn), group: u8, payload: &[u8]) {
+        self.post_group_raw(from, group, payload, Offload::NONE);
+    }
+
+    pub(crate) fn post_group_raw(&mut self, from: (&str, Qpn), group: u8, payload: &[u8], offload: Offload) {
         let global = Some(GlobalRoute {
             sgid: Gid::ZERO,
             dgid: mgid(group).gid(),
@@ -399,7 +403,7 @@ impl World {
             hop_limit: 0,
         });
         let to = AddressVector { dlid: MLID, sl: ServiceLevel::new(0), rate: Rate::GBPS_10, global };
-        self.post_raw(from, to.datagram(Qpn::MULTICAST, payload));
+        self.post_raw(from, UdSend { offload, ..to.datagram(Qpn::MULTICAST, payload) });
     }
 
     pub(crate) fn post_raw(&mut self, from: (&str, Qpn), send: UdSend) {

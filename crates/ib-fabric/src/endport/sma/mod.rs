@@ -24,6 +24,13 @@ use crate::{
 /// 64 bytes: an attribute in an SMP.
 pub(crate) type Data = [u8; 64];
 
+/// The notice that says there is none: generic, type 0x7f. Notices here are sent as traps and not kept.
+const NO_NOTICE: Data = {
+    let mut data = [0; 64];
+    data[0] = 0xff;
+    data
+};
+
 /// A node as its agent sees it.
 #[derive(Debug)]
 pub(crate) struct Device<'a> {
@@ -127,7 +134,7 @@ impl Device<'_> {
                 Ok(padded(&switch.info.to_bytes()))
             }
             AttributeId::PORT_INFO => self.get_port_info(modifier, key),
-            AttributeId::NOTICE => Ok([0; 64]),
+            AttributeId::NOTICE => Ok(NO_NOTICE),
             _ => self.get_table(attribute, modifier),
         }
     }
