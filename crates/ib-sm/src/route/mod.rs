@@ -7,6 +7,7 @@
 mod graph;
 mod multicast;
 mod order;
+mod ranked;
 mod unicast;
 
 #[cfg(test)]

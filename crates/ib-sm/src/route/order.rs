@@ -59,9 +59,9 @@ impl Order {
         Self { place, by_place, height }
     }
 
-    /// True if a link from `from` to `to` leads up.
-    pub(crate) fn is_up(&self, from: usize, to: usize) -> bool {
-        self.place[to] < self.place[from]
+    /// Place of a switch; a link to a lower place leads up.
+    pub(crate) fn place(&self, switch: usize) -> u32 {
+        self.place[switch]
     }
 
     /// The switches, highest first.

@@ -9,8 +9,9 @@ use alloc::{vec, vec::Vec};
 use ib_wire::addr::PortNum;
 
 use super::{
-    graph::{Edge, Graph},
+    graph::Graph,
     order::Order,
+    ranked::{FAR, Ranked, Ways},
 };
 
 /// The forwarding tables of all switches, and the order that made them.
@@ -22,57 +23,58 @@ pub(crate) struct Unicast {
     pub(crate) order: Order,
 }
 
-const FAR: u32 = u32::MAX;
-
 /// Routes all LIDs on all switches.
 pub(crate) fn route(graph: &Graph) -> Unicast {
-    let order = best_order(graph);
-    let limit = graph.lid_limit();
-    let mut tables = vec![vec![PortNum::ALL.0; limit]; graph.len()];
-    let divisors = divisors(graph, &order);
+    let (order, links) = best_order(graph);
+    let mut tables = vec![vec![PortNum::ALL.0; graph.lid_limit()]; graph.len()];
+    let divisors = divisors(&order, &links);
     let mut ways = Ways::new(graph.len());
     let mut equal: Vec<PortNum> = Vec::new();
     let mut number = 0;
     for dest in 0..graph.len() {
-        ways.find(graph, &order, dest);
-        ways.fill(graph);
         let leaves = graph.leaves(dest);
-        for (switch, table) in tables.iter_mut().enumerate() {
-            if switch == dest || ways.steps[switch] == FAR {
+        ways.find(&links, order.place(dest) as usize);
+        ways.fill(&links);
+        for (at, &switch) in order.downwards().iter().enumerate() {
+            let switch = switch as usize;
+            if switch == dest || ways.steps[at] == FAR {
                 continue;
             }
-            equal.clear();
-            equal.extend(ways.next(graph, &order, switch).map(|edge| edge.port));
-            let climbs = !ways.descends[switch];
-            let divisor = if climbs { divisors[order.height(switch)] } else { 1 };
+            ways.next(&links, at, &mut equal);
+            let divisor = if ways.climbs(at) { divisors[order.height(switch)] } else { 1 };
             let lids = leaves.iter().flat_map(|leaf| leaf.lid..leaf.lid + leaf.lids);
-            for (lid, n) in lids.zip(number..) {
-                table[usize::from(lid)] = equal[n / divisor % equal.len()].0;
-            }
+            deal(&mut tables[switch], lids, &equal, number, divisor);
         }
         for leaf in leaves {
             let first = usize::from(leaf.lid);
             tables[dest][first..first + usize::from(leaf.lids)].fill(leaf.port.0);
         }
-        // The switch's own LID comes last and takes no number, so that hosts are dealt out evenly.
-        number += leaves
-            .iter()
-            .filter(|leaf| leaf.port != PortNum::MANAGEMENT)
-            .map(|leaf| usize::from(leaf.lids))
-            .sum::<usize>();
+        number += graph.hosts(dest);
     }
     Unicast { tables, order }
 }
 
-/// Destinations are dealt out to equal ports like cards: at the bottom by their number, one level up by the number
-/// of the round, and so on. Otherwise all that reaches a switch of the second level would leave it by one port.
-fn divisors(graph: &Graph, order: &Order) -> Vec<usize> {
+/// Deals LIDs out to equal ports, as the cards of a game of which `number` have been dealt before.
+fn deal(table: &mut [u8], lids: impl Iterator<Item = u16>, equal: &[PortNum], number: usize, divisor: usize) {
+    let (mut at, mut left) = (number / divisor % equal.len(), divisor - number % divisor);
+    for lid in lids {
+        table[usize::from(lid)] = equal[at].0;
+        left -= 1;
+        if left == 0 {
+            left = divisor;
+            at = if at + 1 == equal.len() { 0 } else { at + 1 };
+        }
+    }
+}
+
+/// Destinations are dealt out to equal ports like cards: at the bottom one to each port, one level up a round to
+/// each port, and so on. Otherwise all that reaches a switch of the second level would leave it by one port.
+fn divisors(order: &Order, links: &Ranked) -> Vec<usize> {
     let mut widest: Vec<usize> = Vec::new();
-    for switch in 0..graph.len() {
-        let height = order.height(switch);
+    for (at, &switch) in order.downwards().iter().enumerate() {
+        let height = order.height(switch as usize);
         widest.resize(widest.len().max(height + 1), 1);
-        let up = graph.edges(switch).iter().filter(|edge| order.is_up(switch, edge.to as usize)).count();
-        widest[height] = widest[height].max(up);
+        widest[height] = widest[height].max(links.ups(at));
     }
     let before = |product: &mut usize, width: usize| {
         let divisor = *product;
@@ -82,127 +84,43 @@ fn divisors(graph: &Graph, order: &Order) -> Vec<usize> {
     widest.into_iter().scan(1, before).collect()
 }
 
-fn best_order(graph: &Graph) -> Order {
+fn best_order(graph: &Graph) -> (Order, Ranked) {
     let most = (0..graph.len()).map(|switch| graph.hosts(switch)).max().unwrap_or(0);
-    let mut orders = vec![Order::from_hosts(graph, 1)];
-    for order in [Order::from_hosts(graph, most / 2), Order::from_roots(graph)] {
-        if !orders.contains(&order) {
-            orders.push(order);
+    let mut best: Option<((usize, u64), Order, Ranked)> = None;
+    let makers: [fn(&Graph, usize) -> Order; 3] = [
+        |graph, _| Order::from_hosts(graph, 1),
+        |graph, most| Order::from_hosts(graph, most / 2),
+        |graph, _| Order::from_roots(graph),
+    ];
+    for make in makers {
+        let order = make(graph, most);
+        if best.as_ref().is_some_and(|(_, tried, _)| *tried == order) {
+            continue;
+        }
+        let links = Ranked::new(graph, &order);
+        let cost = cost(graph, &order, &links);
+        if best.as_ref().is_none_or(|(least, _, _)| cost < *least) {
+            best = Some((cost, order, links));
         }
     }
-    if orders.len() == 1 {
-        return orders.remove(0);
-    }
-    let best = (0..orders.len()).min_by_key(|at| cost(graph, &orders[*at])).unwrap_or(0);
-    orders.swap_remove(best)
+    let (_, order, links) = best.expect("three were tried");
+    (order, links)
 }
 
 /// Pairs of switches with hosts that have no path, and the steps of all others together.
-fn cost(graph: &Graph, order: &Order) -> (usize, u64) {
-    let with_hosts: Vec<usize> = (0..graph.len()).filter(|switch| graph.hosts(*switch) > 0).collect();
+fn cost(graph: &Graph, order: &Order, links: &Ranked) -> (usize, u64) {
+    let with_hosts = (0..graph.len()).filter(|switch| graph.hosts(*switch) > 0);
+    let places: Vec<usize> = with_hosts.map(|switch| order.place(switch) as usize).collect();
     let mut ways = Ways::new(graph.len());
     let (mut without, mut steps) = (0, 0);
-    for &dest in &with_hosts {
-        ways.find(graph, order, dest);
-        for &switch in &with_hosts {
-            match ways.steps[switch] {
+    for &dest in &places {
+        ways.find(links, dest);
+        for &at in &places {
+            match ways.steps[at] {
                 FAR => without += 1,
                 n => steps += u64::from(n),
             }
         }
     }
     (without, steps)
-}
-
-/// The ways of all switches to one destination.
-struct Ways {
-    /// Steps to go.
-    steps: Vec<u32>,
-    /// The way only descends.
-    descends: Vec<bool>,
-    /// The way is not legal.
-    makeshift: Vec<bool>,
-    queue: Vec<u32>,
-}
-
-impl Ways {
-    fn new(len: usize) -> Self {
-        Self {
-            steps: vec![FAR; len],
-            descends: vec![false; len],
-            makeshift: vec![false; len],
-            queue: Vec::new(),
-        }
-    }
-
-    /// Legal ways. A switch from which one can descend to the destination does so, even if climbing first were
-    /// shorter: those above it rely on that.
-    fn find(&mut self, graph: &Graph, order: &Order, dest: usize) {
-        self.steps.fill(FAR);
-        self.descends.fill(false);
-        self.makeshift.fill(false);
-        self.queue.clear();
-        self.queue.push(u32::try_from(dest).expect("fewer switches than 2^32"));
-        self.steps[dest] = 0;
-        self.descends[dest] = true;
-        let mut next = 0;
-        while let Some(&at) = self.queue.get(next) {
-            next += 1;
-            let at = at as usize;
-            for edge in graph.edges(at) {
-                let to = edge.to as usize;
-                if self.steps[to] == FAR && order.is_up(at, to) {
-                    self.steps[to] = self.steps[at] + 1;
-                    self.descends[to] = true;
-                    self.queue.push(edge.to);
-                }
-            }
-        }
-        for &switch in order.downwards() {
-            let switch = switch as usize;
-            if !self.descends[switch] {
-                let up = graph.edges(switch).iter().filter(|edge| order.is_up(switch, edge.to as usize));
-                let nearest = up.map(|edge| self.steps[edge.to as usize]).min().unwrap_or(FAR);
-                self.steps[switch] = nearest.saturating_add(1);
-            }
-        }
-    }
-
-    /// Makeshift ways for switches that have none, over the nearest that has one.
-    fn fill(&mut self, graph: &Graph) {
-        let mut open: Vec<usize> = (0..graph.len()).filter(|switch| self.steps[*switch] == FAR).collect();
-        while !open.is_empty() {
-            let reach = |switch: &usize| {
-                graph.edges(*switch).iter().map(|edge| self.steps[edge.to as usize]).min().unwrap_or(FAR)
-            };
-            let Some(nearest) = open.iter().map(reach).min().filter(|steps| *steps != FAR) else { return };
-            let (now, later) = open.iter().partition(|switch| reach(switch) == nearest);
-            open = later;
-            let now: Vec<usize> = now;
-            for switch in now {
-                self.steps[switch] = nearest + 1;
-                self.makeshift[switch] = true;
-            }
-        }
-    }
-
-    /// The cables that shorten the way.
-    fn next<'a>(
-        &'a self,
-        graph: &'a Graph,
-        order: &'a Order,
-        switch: usize,
-    ) -> impl Iterator<Item = &'a Edge> {
-        let (steps, descends, makeshift) =
-            (self.steps[switch], self.descends[switch], self.makeshift[switch]);
-        graph.edges(switch).iter().filter(move |edge| {
-            let to = edge.to as usize;
-            let legal = if descends {
-                self.descends[to] && !order.is_up(switch, to)
-            } else {
-                order.is_up(switch, to)
-            };
-            self.steps[to] == steps - 1 && (legal || makeshift)
-        })
-    }
 }
