@@ -10,9 +10,9 @@ use ib_wire::packet::Packet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Received.
-    In,
+    Inbound,
     /// Sent.
-    Out,
+    Outbound,
 }
 
 /// What a capture says about an interface at its end.
@@ -69,8 +69,8 @@ pub(super) fn packet(out: &mut Vec<u8>, interface: u32, time: u64, direction: Di
     out[lengths + 4..lengths + 8].copy_from_slice(&len);
     pad(out, record);
     let flags: u32 = match direction {
-        Direction::In => 1,
-        Direction::Out => 2,
+        Direction::Inbound => 1,
+        Direction::Outbound => 2,
     };
     option(out, 2, &flags.to_le_bytes());
     end_of_options(out);

@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    pin::pin,
     time::Duration,
 };
 
@@ -93,7 +94,8 @@ impl Client {
         }))
     }
 
-    /// Records into `to` until `stop` comes, or the capture ends by itself.
+    /// Records into `to` until `stop` comes, or the capture ends by itself. `stop` begins to wait before anything is
+    /// recorded.
     pub fn capture(
         &mut self,
         filter: CaptureFilter,
@@ -103,14 +105,27 @@ impl Client {
         let connection = &mut self.connection;
         self.runtime.block_on(async {
             let call = Call::new(RawCall::ours("Capture", Capture { filter, to: 0 })).set_more(true);
-            patiently(async {
-                connection.send_call(&call, vec![to]).await.map_err(lost)?;
-                receive::<Captured>(connection).await.map(|_| ())
-            })
-            .await?;
-            tokio::select! {
-                ended = receive::<Captured>(connection) => return ended.map(|(_, captured, _)| captured.into()),
-                () = stop() => {}
+            let mut stop = pin!(stop());
+            let stopped = {
+                let mut start = pin!(patiently(async {
+                    connection.send_call(&call, vec![to]).await.map_err(lost)?;
+                    receive::<Captured>(connection).await.map(|_| ())
+                }));
+                tokio::select! {
+                    // Waits from the first moment: a signal may come before the lab has answered.
+                    biased;
+                    () = &mut stop => start.await.map(|()| true)?,
+                    started = &mut start => started.map(|()| false)?,
+                }
+            };
+            if !stopped {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => {}
+                    ended = receive::<Captured>(connection) => {
+                        return ended.map(|(_, captured, _)| captured.into());
+                    }
+                }
             }
             let end = Call::new(RawCall::ours("EndCapture", Nothing {})).set_oneway(true);
             patiently(async {

@@ -220,8 +220,6 @@ pub struct PathRow {
     pub rate: String,
     /// Neighbours that use it.
     pub neighbors: u64,
-    /// Times the SA was asked for it.
-    pub queries: u64,
 }
 
 /// A multicast group.
@@ -299,20 +297,16 @@ pub struct SmRow {
     pub sweeps: u64,
     /// How long the last one took, in microseconds.
     pub last_sweep_us: Option<u64>,
-    /// Why the last one was made.
-    pub last_sweep_reason: Option<String>,
-    /// MADs it sent.
+    /// SMPs it sent, repetitions not counted.
     pub mads_sent: u64,
-    /// MADs it received.
+    /// Answers it took.
     pub mads_received: u64,
-    /// MADs that nobody answered.
+    /// SMPs that nobody answered.
     pub mads_timed_out: u64,
     /// LIDs it gave.
     pub lids: u64,
     /// Nodes it found.
     pub nodes: u64,
-    /// Links it found.
-    pub links: u64,
     /// Multicast groups it keeps.
     pub groups: u64,
 }

@@ -2,15 +2,18 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, PipeReader, Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
+
+use tokio::sync::oneshot;
 
 use super::{
     schema::{HostRow, Noun, Shown},
@@ -133,39 +136,52 @@ fn eventually(what: impl Fn() -> bool) {
     }
 }
 
+/// Reads a pipe to its end in a thread, and tells when its first octets have come.
+fn reader(mut pipe: PipeReader) -> (oneshot::Receiver<[u8; 4]>, JoinHandle<usize>) {
+    let (tell, told) = oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        let mut begin = [0; 4];
+        pipe.read_exact(&mut begin).unwrap();
+        let _ = tell.send(begin);
+        let mut rest = Vec::new();
+        pipe.read_to_end(&mut rest).unwrap()
+    });
+    (told, thread)
+}
+
 #[test]
 fn a_capture_runs_until_the_client_has_enough() {
     let (path, ended) = (socket("capture"), Arc::new(AtomicBool::new(false)));
     let _server = serve(&path, recording(Arc::clone(&ended)));
-    let (mut reader, writer) = std::io::pipe().unwrap();
+    let (pipe, writer) = std::io::pipe().unwrap();
+    let (begun, rest) = reader(pipe);
     let mut client = Client::connect(&path).unwrap();
-    let mut begin = [0; 4];
-    let summary = client
-        .capture(CaptureFilter::default(), writer.into(), async || {
-            reader.read_exact(&mut begin).unwrap();
-        })
-        .unwrap();
+    let enough = async || assert_eq!(begun.await.unwrap(), [0x0a, 0x0d, 0x0d, 0x0a]);
+    let summary = client.capture(CaptureFilter::default(), writer.into(), enough).unwrap();
     assert_eq!((summary.packets, summary.error), (0, None));
-    assert_eq!(begin, [0x0a, 0x0d, 0x0d, 0x0a]);
     eventually(|| ended.load(Ordering::Acquire));
-    let mut rest = Vec::new();
     // The lab has closed its end: else this would wait forever.
-    reader.read_to_end(&mut rest).unwrap();
-    assert!(!rest.is_empty());
+    assert!(rest.join().unwrap() > 0);
 }
 
 #[test]
 fn a_capture_ends_with_its_client() {
     let (path, ended) = (socket("leave"), Arc::new(AtomicBool::new(false)));
     let _server = serve(&path, recording(Arc::clone(&ended)));
-    let (_reader, writer) = std::io::pipe().unwrap();
+    let (pipe, writer) = std::io::pipe().unwrap();
+    let (begun, rest) = reader(pipe);
     let mut client = Client::connect(&path).unwrap();
+    let leave = async || {
+        begun.await.unwrap();
+        panic!("the client goes");
+    };
     let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        client.capture(CaptureFilter::default(), writer.into(), async || panic!("the client goes"))
+        client.capture(CaptureFilter::default(), writer.into(), leave)
     }));
     assert!(left.is_err());
     drop(client);
     eventually(|| ended.load(Ordering::Acquire));
+    assert!(rest.join().unwrap() > 0);
 }
 
 #[test]

@@ -114,7 +114,8 @@ impl Ping {
     /// How long after the last question an answer may come.
     fn patience(&self) -> Duration {
         if self.statistics.received > 0 {
-            (self.statistics.longest() * 2).max(self.args.interval)
+            // A busy machine may need longer for one answer than for all before it.
+            (self.statistics.longest() * 2).max(self.args.interval).max(self.args.wait.min(LEAST_PATIENCE))
         } else {
             self.args.wait
         }
@@ -287,5 +288,6 @@ fn say(text: &str) -> Result<()> {
 
 /// Questions whose answers are known, if they come late or twice.
 const REMEMBERED: u16 = 4096;
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 const PROBE_PORT: u16 = 1025;

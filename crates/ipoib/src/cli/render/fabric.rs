@@ -95,8 +95,7 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
     for row in rows {
         let lost = number(row, "mads_timed_out");
         let lost = if lost == 0 { String::new() } else { format!("\n{lost} lost") };
-        let of_subnet =
-            ["nodes", "links", "lids", "groups"].map(|name| format!("{} {name}", text(row, name)));
+        let of_subnet = ["nodes", "lids", "groups"].map(|name| format!("{} {name}", text(row, name)));
         lines.add([
             format!("{}\n{}", text(row, "node"), text(row, "guid")),
             format!("{}\npriority {}", text(row, "role"), text(row, "priority")),
@@ -111,12 +110,8 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
 }
 
 fn last_sweep(row: &Value) -> String {
-    let took = match row["last_sweep_us"].as_u64() {
+    match row["last_sweep_us"].as_u64() {
         None => ABSENT.into(),
         Some(us) => format!("{}.{} ms", us / 1000, us % 1000 / 100),
-    };
-    match row["last_sweep_reason"].as_str() {
-        None => took,
-        Some(_) => format!("{took}\n{}", text(row, "last_sweep_reason")),
     }
 }

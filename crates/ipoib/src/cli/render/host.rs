@@ -51,7 +51,7 @@ pub(super) fn neighbors(rows: &[Value]) -> Option<String> {
 
 /// Path records that interfaces hold.
 pub(super) fn paths(rows: &[Value]) -> Option<String> {
-    let headings = ["HOST", "PEER", "GID", "STATE", "LID>", "SL>", "MTU>", "GB/S>", "USED BY>", "ASKED>"];
+    let headings = ["HOST", "PEER", "GID", "STATE", "LID>", "SL>", "MTU>", "GB/S>", "USED BY>"];
     let mut lines = Lines::new(&headings);
     for row in rows {
         let known = lid(row) != ABSENT;
@@ -66,7 +66,6 @@ pub(super) fn paths(rows: &[Value]) -> Option<String> {
             of_path("mtu"),
             of_path("rate"),
             text(row, "neighbors"),
-            text(row, "queries"),
         ]);
     }
     lines.print()

@@ -84,7 +84,6 @@ fn all() -> Vec<(Noun, Shown)> {
         mtu: 2048,
         rate: "100".into(),
         neighbors: 1,
-        queries: 1,
     };
     let member = |port: &str, join: &str| MemberRow { port: port.into(), join: join.into() };
     let group = GroupRow {
@@ -114,13 +113,11 @@ fn all() -> Vec<(Noun, Shown)> {
         priority: 15,
         sweeps: 12,
         last_sweep_us: Some(1234),
-        last_sweep_reason: Some("trap".into()),
         mads_sent: 1_234_567,
         mads_received: 1_234_567,
         mads_timed_out: 4,
         lids: 10_000,
         nodes: 10_000,
-        links: 20_000,
         groups: 100,
     };
     vec![
