@@ -10,6 +10,7 @@ use ib_wire::{
     addr::{Guid, Lid, PortNum},
     mad::{Mad, Method, MgmtClass, attr::PortState},
     time::Instant,
+    ud::PortEvent,
 };
 
 /// One manager and where it sits.
@@ -28,6 +29,12 @@ pub(crate) struct Bench {
     pub(crate) seats: Vec<Seat>,
     /// What managers told, with seat and time.
     pub(crate) events: Vec<(Instant, usize, SmEvent)>,
+    /// MADs to agents that are no manager's.
+    pub(crate) answers: Vec<(AgentId, Mad)>,
+    /// Ports whose queue pairs received a datagram.
+    pub(crate) received: Vec<PortId>,
+    /// Ports that were told to register again.
+    pub(crate) reregister: Vec<PortId>,
     /// MADs that managers sent and got.
     pub(crate) mads: u64,
     /// Of a thousand MADs between manager and port so many are lost.
@@ -40,7 +47,19 @@ impl Bench {
         let plan = topology::generate(plan).unwrap();
         let now = Instant::from_secs(1);
         let fabric = Fabric::new(&plan, FabricConfig::default(), 1, now).unwrap();
-        Self { fabric, plan, now, seats: Vec::new(), events: Vec::new(), mads: 0, loss: 0, chance: 12345 }
+        Self {
+            fabric,
+            plan,
+            now,
+            seats: Vec::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+            received: Vec::new(),
+            reregister: Vec::new(),
+            mads: 0,
+            loss: 0,
+            chance: 12345,
+        }
     }
 
     /// A manager at port 1 of a host, or port 0 of a switch.
@@ -165,6 +184,10 @@ impl Bench {
                 match output {
                     FabricOutput::Mad { port, agent, from, mad } => {
                         let mad: Mad = (*mad).try_into().unwrap();
+                        if !self.seats.iter().any(|seat| [seat.smp, seat.gmp].contains(&agent)) {
+                            self.answers.push((agent, mad));
+                            continue;
+                        }
                         self.mads += 1;
                         if self.is_lost() {
                             continue;
@@ -176,7 +199,10 @@ impl Bench {
                             sm.handle_mad(now, from, &mad);
                         }
                     }
-                    FabricOutput::Port { port, .. } => {
+                    FabricOutput::Port { port, event } => {
+                        if event == PortEvent::ClientReregister {
+                            self.reregister.push(port);
+                        }
                         let view = self.fabric.port_view(port);
                         for seat in self.seats.iter_mut().filter(|seat| seat.port == port) {
                             if let Some(sm) = &mut seat.sm {
@@ -184,7 +210,8 @@ impl Bench {
                             }
                         }
                     }
-                    FabricOutput::Received { .. } | FabricOutput::Tapped { .. } => (),
+                    FabricOutput::Received { port, .. } => self.received.push(port),
+                    FabricOutput::Tapped { .. } => (),
                 }
             }
             if idle {

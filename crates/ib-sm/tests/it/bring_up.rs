@@ -1,7 +1,11 @@
 //! From power on to a subnet that carries data.
 
-use std::{println, time::Instant as Clock};
+use std::{
+    println,
+    time::{Duration, Instant as Clock},
+};
 
+use ib_fabric::LinkFault;
 use ib_sm::{SmConfig, SmEvent};
 use ib_wire::addr::Lid;
 
@@ -80,4 +84,25 @@ fn when_nothing_changes_light_sweeps_are_all_there_is() {
     assert_eq!(after.sweeps.light - before.sweeps.light, 10);
     assert_eq!((after.sweeps.full, after.sweeps.quick), (before.sweeps.full, before.sweeps.quick));
     assert_eq!(after.smps.sent - before.smps.sent, 10 * 20);
+}
+
+#[test]
+fn long_links_cost_round_trips_not_links() {
+    let mut bench = Bench::new("fat-tree:k=36,levels=2");
+    for link in bench.fabric.links().collect::<Vec<_>>() {
+        let fault = LinkFault { delay: Duration::from_micros(5), ..LinkFault::NONE };
+        bench.fabric.set_link_fault(bench.now, link, fault);
+    }
+    bench.manager("h1", SmConfig::default());
+    bench.run(SECOND * 2);
+    bench.all_active();
+    bench.set_link("leaf1", 19, true);
+    bench.run(SECOND);
+    let took = bench.events.iter().filter_map(|(_, _, event)| match event {
+        SmEvent::SubnetUp { took, smps, .. } => Some((*took, *smps)),
+        _ => None,
+    });
+    let took: Vec<_> = took.collect();
+    println!("5 us a link: up in {:?}, healed in {:?} (time of the fabric, SMPs)", took[0], took[1]);
+    assert!(took[1].0 < Duration::from_millis(5));
 }

@@ -3,4 +3,5 @@
 mod bench;
 mod bring_up;
 mod change;
+mod groups;
 mod managers;

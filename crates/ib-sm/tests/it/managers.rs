@@ -53,10 +53,12 @@ fn a_worse_newcomer_waits_and_takes_over_when_the_master_dies() {
     bench.manager("h16", config(1));
     bench.run(SECOND * 10);
     assert_eq!(bench.roles(), [Some(Role::Master), Some(Role::Standby)]);
+    bench.reregister.clear();
     bench.kill(0);
     assert_eq!(bench.all_active(), before, "nothing is torn down");
     bench.run(SECOND * 5);
     assert_eq!(bench.roles(), [None, Some(Role::Master)]);
+    assert_eq!(bench.reregister.len(), 36, "the new master knows nobody");
     assert_eq!(bench.all_active(), before);
     bench.check_paths(1);
 }
