@@ -9,10 +9,10 @@ use ib_wire::packet::Packet;
 /// Which way a packet went, seen from the end of the link that its interface names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Received.
-    Inbound,
-    /// Sent.
-    Outbound,
+    /// It came in there.
+    Received,
+    /// It went out there.
+    Sent,
 }
 
 /// What a capture says about an interface at its end.
@@ -69,8 +69,8 @@ pub(super) fn packet(out: &mut Vec<u8>, interface: u32, time: u64, direction: Di
     out[lengths + 4..lengths + 8].copy_from_slice(&len);
     pad(out, record);
     let flags: u32 = match direction {
-        Direction::Inbound => 1,
-        Direction::Outbound => 2,
+        Direction::Received => 1,
+        Direction::Sent => 2,
     };
     option(out, 2, &flags.to_le_bytes());
     end_of_options(out);

@@ -114,7 +114,7 @@ fn record(place: &Place, packets: Vec<(usize, Packet)>) -> CaptureSummary {
     let file = PatientFile(File::create(&place.0).unwrap());
     let sink = CaptureSink::new(file, &interfaces, NOVEMBER_2026, Bound::default()).unwrap();
     for (n, (interface, packet)) in (0..).zip(packets) {
-        assert!(sink.offer(Instant::from_nanos(n * 1_000_000_001), interface, Direction::Outbound, packet));
+        assert!(sink.offer(Instant::from_nanos(n * 1_000_000_001), interface, Direction::Sent, packet));
     }
     sink.finish(Duration::from_secs(20)).unwrap()
 }
@@ -224,7 +224,7 @@ fn a_slow_disk_costs_packets_of_the_capture_and_no_time() {
     let sink = CaptureSink::new(disk.clone(), &["h1:1".to_owned()], NOVEMBER_2026, bound).unwrap();
     let before = std::time::Instant::now();
     for n in 0..1000 {
-        assert!(sink.offer(Instant::from_nanos(n), 0, Direction::Inbound, arp()));
+        assert!(sink.offer(Instant::from_nanos(n), 0, Direction::Received, arp()));
     }
     assert!(before.elapsed() < Duration::from_secs(5));
     disk.let_go();
@@ -247,7 +247,7 @@ fn large_payloads_are_bounded_by_their_bytes() {
     let bound = Bound { packets: 1000, bytes: 100_000 };
     let sink = CaptureSink::new(disk.clone(), &["h1:1".to_owned()], NOVEMBER_2026, bound).unwrap();
     for n in 0..4 {
-        assert!(sink.offer(Instant::from_nanos(n), 0, Direction::Inbound, tcp(40_000, 2000)));
+        assert!(sink.offer(Instant::from_nanos(n), 0, Direction::Received, tcp(40_000, 2000)));
     }
     disk.let_go();
     let summary = sink.finish(Duration::from_secs(20)).unwrap();
@@ -261,7 +261,7 @@ fn a_reader_that_goes_away_ends_the_capture() {
     let sink = CaptureSink::new(file, &["h1:1".to_owned()], NOVEMBER_2026, Bound::default()).unwrap();
     drop(reader);
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while sink.offer(Instant::ZERO, 0, Direction::Inbound, arp()) {
+    while sink.offer(Instant::ZERO, 0, Direction::Received, arp()) {
         assert!(std::time::Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
