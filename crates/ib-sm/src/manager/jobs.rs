@@ -14,7 +14,7 @@ use crate::{
     demand::Demand,
     output::{Output, PortName, Warning},
     role::Role,
-    subnet::{NodeId, PortId},
+    subnet::{MulticastTable, NodeId, PortId},
     sweep::{Phase, discover::Thoroughness, job::Job},
     transact::Outcome,
 };
@@ -61,15 +61,18 @@ impl SubnetManager {
                 } else {
                     self.groups.insert(mlid, members);
                 }
-                changed.into_iter().for_each(|switch| self.write_pages(switch));
+                let block = u16::try_from(mlid.index() / MulticastTable::BLOCK).expect("14 bits by 5");
+                changed.into_iter().for_each(|switch| self.write_pages(switch, Some(block)));
             }
         }
     }
 
-    /// Orders the pages of a switch that are not as wanted and not under way, before everything else.
-    pub(super) fn write_pages(&mut self, switch: NodeId) {
+    /// Orders the pages of a switch, of one block or all, that are not as wanted and not under way, before
+    /// everything else.
+    pub(super) fn write_pages(&mut self, switch: NodeId, block: Option<u16>) {
         let Some(table) = self.subnet.node(switch).switch.as_ref().map(|switch| &switch.mft) else { return };
-        for (block, position) in table.changed() {
+        let blocks = block.map_or_else(|| 0..table.blocks(), |block| block..block + 1);
+        for (block, position) in blocks.flat_map(|block| table.changed_of(block)) {
             if self.pages.insert((switch, block, position)) {
                 self.sweep.work.push_first(Job::WriteMulticast(switch, block, position));
             }
@@ -155,7 +158,7 @@ impl SubnetManager {
     fn page_done(&mut self, switch: NodeId, block: u16, position: u8) {
         self.pages.remove(&(switch, block, position));
         let table = self.subnet.node(switch).switch.as_ref().map(|switch| &switch.mft);
-        if table.is_some_and(|table| table.changed().any(|page| page == (block, position))) {
+        if table.is_some_and(|table| table.differs(block, position)) {
             self.pages.insert((switch, block, position));
             self.sweep.work.push_first(Job::WriteMulticast(switch, block, position));
         }

@@ -141,7 +141,7 @@ impl SubnetManager {
             self.routes.lay_tree(&mut self.subnet, *mlid, members);
         }
         let switches: Vec<NodeId> = self.subnet.switches().map(|(id, _)| id).collect();
-        switches.into_iter().for_each(|switch| self.write_pages(switch));
+        switches.into_iter().for_each(|switch| self.write_pages(switch, None));
         wanted::assign_pkeys(&mut self.subnet, &self.config, self.administration.partitions());
         wanted::order_writes(&self.subnet, &self.config, &mut self.sweep.work);
     }

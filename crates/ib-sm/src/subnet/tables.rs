@@ -193,13 +193,20 @@ impl MulticastTable {
 
     /// Blocks and positions that the switch does not hold as wanted.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (u16, u8)> + '_ {
-        (0..self.blocks())
-            .flat_map(|block| (0..self.positions).map(move |position| (block, position)))
-            .filter(|(block, position)| {
-                let held = self.held.get(self.page(*block, *position)).copied().flatten();
-                held.or_else(|| self.zeroed.then(MulticastBlock::default))
-                    != Some(self.block(*block, *position))
-            })
+        (0..self.blocks()).flat_map(|block| self.changed_of(block))
+    }
+
+    /// Those of them in one block.
+    pub(crate) fn changed_of(&self, block: u16) -> impl Iterator<Item = (u16, u8)> + '_ {
+        (0..self.positions)
+            .filter(move |position| self.differs(block, *position))
+            .map(move |position| (block, position))
+    }
+
+    /// True if the switch does not hold the page as wanted.
+    pub(crate) fn differs(&self, block: u16, position: u8) -> bool {
+        let held = self.held.get(self.page(block, position)).copied().flatten();
+        held.or_else(|| self.zeroed.then(MulticastBlock::default)) != Some(self.block(block, position))
     }
 
     fn page(&self, block: u16, position: u8) -> usize {

@@ -85,3 +85,31 @@ impl LidBook {
         Some(lid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_promises_for_one_lid_the_first_is_kept() {
+        let (a, b) = (Guid(1), Guid(2));
+        let book =
+            LidBook::new(&[(a, Lid(5)), (b, Lid(5)), (b, Lid(6)), (a, Lid(7)), (Guid(3), Lid(0xc000))]);
+        assert_eq!(book.promised().collect::<Vec<_>>(), [(a, Lid(5)), (b, Lid(6))]);
+    }
+
+    #[test]
+    fn the_lowest_free_lid_skips_promised_ones() {
+        let book = LidBook::new(&[(Guid(1), Lid(1)), (Guid(2), Lid(3))]);
+        let mut from = 1;
+        let free: Vec<_> = core::iter::from_fn(|| book.lowest_free(&mut from)).take(3).collect();
+        assert_eq!(free, [Lid(2), Lid(4), Lid(5)]);
+    }
+
+    #[test]
+    fn when_none_is_left_an_absent_port_loses_its_own() {
+        let mut book = LidBook::new(&[(Guid(1), Lid(1)), (Guid(2), Lid(2))]);
+        assert_eq!(book.of_absent(&BTreeSet::from([Guid(1)])), Some(Lid(2)));
+        assert_eq!(book.of_absent(&BTreeSet::from([Guid(1)])), None);
+    }
+}

@@ -7,6 +7,8 @@
 pub(crate) mod discover;
 pub(crate) mod job;
 pub(crate) mod lids;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wanted;
 
 use alloc::{collections::BTreeSet, vec::Vec};
