@@ -3,9 +3,12 @@
 //! `Lab` decides nothing. It takes one input, lets the object concerned work, carries every output to its
 //! receiver until nothing moves any more, and notes who wants to be woken when.
 
-use alloc::{collections::VecDeque, format, vec::Vec};
+use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 
-use ib_fabric::{AgentId, AgentSpec, Fabric, MethodMask, Output as FabricOutput, PortId, topology::NodeKind};
+use ib_fabric::{
+    AgentId, AgentSpec, Fabric, MethodMask, Output as FabricOutput, PortId,
+    topology::{NodeKind, Topology},
+};
 use ib_sm::{Output as SmOutput, SmPort, SubnetManager};
 use ib_wire::{
     addr::{PKey, PortNum, Qpn},
@@ -32,6 +35,8 @@ pub struct Lab {
     /// Interfaces of each end port, by the port's number.
     residents: Vec<Vec<InterfaceId>>,
     timers: Timers,
+    /// Where a manager runs that has no place of its own: the first switch, else the first host.
+    manager_place: Option<(String, PortNum)>,
     out: VecDeque<Output>,
 }
 
@@ -71,6 +76,7 @@ impl Lab {
             interfaces: Vec::new(),
             residents: Vec::new(),
             timers: Timers::default(),
+            manager_place: manager_place(&config.topology),
             out: VecDeque::new(),
         };
         for node in config.topology.nodes.iter().filter(|node| node.kind == NodeKind::Hca) {
@@ -100,13 +106,8 @@ impl Lab {
                 }
             }
         }
-        let first = config.topology.nodes.iter().find(|n| n.kind == NodeKind::Switch);
-        let first = first
-            .or_else(|| config.topology.nodes.first())
-            .map(|n| (n.name.clone(), PortNum(if n.kind == NodeKind::Switch { 0 } else { 1 })));
         for manager in config.managers {
-            let place = manager.place.clone().or_else(|| first.clone()).ok_or(LabError::Empty)?;
-            lab.start_manager(now, &place.0, place.1, manager, config.seed)?;
+            lab.start_manager(now, manager, config.seed)?;
         }
         lab.settle(now);
         Ok(lab)
@@ -150,16 +151,15 @@ impl Lab {
         }
     }
 
-    /// Starts a subnet manager at an end port: a host's, or port 0 of a switch. Its number comes back.
+    /// Starts a subnet manager where its configuration says. Its number comes back.
     pub fn start_manager(
         &mut self,
         now: Instant,
-        node: &str,
-        port: PortNum,
         config: ManagerConfig,
         seed: u64,
     ) -> Result<usize, LabError> {
-        let port = self.end_port(node, port)?;
+        let (node, number) = config.place.or_else(|| self.manager_place.clone()).ok_or(LabError::Empty)?;
+        let port = self.end_port(&node, number)?;
         let view = self.fabric.port_view(port);
         let smp = MethodMask::of(&[Method::GET, Method::SET, Method::TRAP, Method::TRAP_REPRESS]);
         let sa = MethodMask::of(&[
@@ -178,7 +178,7 @@ impl Lab {
         sm.set_partitions(now, config.partitions);
         sm.handle_port(now, &view);
         let index = self.managers.len();
-        self.managers.push(Manager { sm: Some(sm), node: node.into(), port, subnet, administration });
+        self.managers.push(Manager { sm: Some(sm), node, port, subnet, administration });
         self.run_manager(now, index);
         self.settle(now);
         Ok(index)
@@ -255,7 +255,7 @@ impl Lab {
     fn add_interface(
         &mut self,
         host: &str,
-        name: alloc::string::String,
+        name: String,
         port: PortId,
         pkey: PKey,
         settings: &crate::InterfaceConfig,
@@ -413,4 +413,12 @@ impl Lab {
         }
         self.timers.set(Holder::Manager(index).number(), sm.poll_timeout());
     }
+}
+
+fn manager_place(topology: &Topology) -> Option<(String, PortNum)> {
+    let of_kind = |kind, port| {
+        let node = topology.nodes.iter().find(|node| node.kind == kind);
+        node.map(|node| (node.name.clone(), PortNum(port)))
+    };
+    of_kind(NodeKind::Switch, 0).or_else(|| of_kind(NodeKind::Hca, 1))
 }

@@ -7,6 +7,7 @@ use std::{
 
 use ib_fabric::topology;
 use ib_lab::{InterfaceId, LabConfig, ManagerConfig, Simulation};
+use ipoib_proto::Drop;
 
 fn lab(spec: &str) -> LabConfig {
     LabConfig::new(topology::generate(spec).expect("a generator's spec"))
@@ -60,7 +61,8 @@ fn ping_random_peers(simulation: &mut Simulation, peers: usize, seed: u64) -> Ve
 fn drops(simulation: &Simulation) -> String {
     let mut sum = BTreeMap::new();
     for (_, attached) in simulation.lab().interfaces() {
-        for (drop, n) in attached.engine.snapshot().counters.drops.iter() {
+        let drops = attached.engine.snapshot().counters.drops;
+        for (drop, n) in Drop::ALL.iter().map(|drop| (drop, drops.get(*drop))) {
             *sum.entry(drop.name()).or_insert(0) += n;
         }
     }
@@ -152,8 +154,9 @@ fn what_is_set_up_goes_on_without_a_manager_and_a_new_one_takes_over() {
     assert_eq!(simulation.host(a).unwrap().replies, before + 1, "\n{}", tail(&simulation));
     assert_eq!(simulation.up(), 4);
 
-    let port = ib_wire::addr::PortNum(0);
-    simulation.with_lab(|lab, now| lab.start_manager(now, "sw2", port, ManagerConfig::default(), 9).unwrap());
+    let place = Some(("sw2".to_owned(), ib_wire::addr::PortNum(0)));
+    let manager = ManagerConfig { place, ..ManagerConfig::default() };
+    simulation.with_lab(|lab, now| lab.start_manager(now, manager, 9).unwrap());
     simulation.run_for(Duration::from_secs(10));
     simulation.ping(a, c);
     simulation.run_for(Duration::from_secs(5));

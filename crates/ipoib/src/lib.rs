@@ -6,5 +6,6 @@
 pub mod capture;
 pub mod cli;
 pub mod control;
+pub mod lab;
 pub mod os;
 pub mod ping;

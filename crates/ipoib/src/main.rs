@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ipoib::cli::main(|_plan, _privilege| anyhow::bail!("lab: it is not in this program yet"))
+    ipoib::cli::main(ipoib::lab::run)
 }

@@ -1,0 +1,144 @@
+//! Answers to what clients of the control socket ask.
+
+use std::{collections::BTreeMap, fs::File, path::PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use ib_lab::ManagerConfig;
+use ib_wire::addr::PortNum;
+
+use super::{Running, show};
+use crate::{
+    capture::CaptureStatus,
+    control::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, Request},
+    os::clock,
+};
+
+impl Running {
+    /// Carries out one request. True if it asks for the end of the lab.
+    pub(super) fn answer(&mut self, request: Request) -> bool {
+        match request {
+            Request::Show { noun, host, reply } => {
+                let known = host.as_ref().is_none_or(|h| self.topology.find(h).is_some());
+                let shown =
+                    if known { Ok(show::rows(self, noun, host.as_deref())) } else { Err(no_host(host)) };
+                let _ = reply.send(shown.map_err(|error| error.to_string()));
+            }
+            Request::FaultLink { link, fault, reply } => {
+                let _ = reply.send(self.fault_link(&link, fault).map_err(sentence));
+            }
+            Request::FaultHost { host, fault, reply } => {
+                let _ = reply.send(self.fault_host(&host, fault).map_err(sentence));
+            }
+            Request::Enter { host, reply } => {
+                let _ = reply.send(self.enter(&host).map_err(sentence));
+            }
+            Request::Capture { filter, to, reply } => {
+                let _ = reply.send(self.capture(&filter, to.into()).map_err(sentence));
+            }
+            Request::Sweep { reply } => {
+                let manager = self.runtime.lab.managers().iter().position(|m| m.sm.is_some());
+                let done = manager.ok_or_else(|| "no subnet manager of ours runs in this lab".to_owned());
+                let _ = reply.send(done.map(|i| self.runtime.with_lab(|lab, now| lab.sweep(now, i))));
+            }
+            Request::StartSm { node, reply } => {
+                let _ = reply.send(self.start_manager(node.as_deref()).map_err(sentence));
+            }
+            Request::Stop { reply } => {
+                let _ = reply.send(Ok(()));
+                return true;
+            }
+            Request::Info { reply } => {
+                let _ = reply.send(Ok(self.info()));
+            }
+        }
+        false
+    }
+
+    fn fault_link(&mut self, name: &str, fault: LinkFault) -> Result<()> {
+        let end =
+            self.topology.find_port(name).with_context(|| format!("no port {name}: write it as sw1:3"))?;
+        let node = &self.topology.nodes[end.node.0].name;
+        let link =
+            self.runtime.lab.fabric().link(node, end.port).with_context(|| format!("{name} has no cable"))?;
+        let mut model = self.runtime.lab.fabric().link_fault(link);
+        match fault {
+            LinkFault::Down => model.down = true,
+            LinkFault::Up => model.down = false,
+            LinkFault::Loss(share) => model.loss = share,
+            LinkFault::Delay(time) => model.delay = time,
+            LinkFault::Corrupt(share) => model.corrupt = share,
+            LinkFault::Clear => model = ib_fabric::LinkFault::NONE,
+        }
+        self.runtime
+            .with_lab(|lab, now| lab.with_fabric(now, |fabric| fabric.set_link_fault(now, link, model)));
+        Ok(())
+    }
+
+    fn fault_host(&mut self, host: &str, fault: HostFault) -> Result<()> {
+        let node = self.runtime.lab.fabric().node(host).ok_or_else(|| no_host(Some(host.to_owned())))?;
+        let on = fault == HostFault::Plug;
+        self.runtime.with_lab(|lab, now| lab.with_fabric(now, |fabric| fabric.set_node_power(now, node, on)));
+        Ok(())
+    }
+
+    fn start_manager(&mut self, node: Option<&str>) -> Result<()> {
+        let place = node.map(|name| {
+            let found = self.topology.find(name).with_context(|| format!("no switch or host {name}"))?;
+            let port = if self.topology[found].is_switch() { 0 } else { 1 };
+            anyhow::Ok((name.to_owned(), PortNum(port)))
+        });
+        let config = ManagerConfig { place: place.transpose()?, ..self.manager.clone() };
+        let seed = self.seed;
+        self.runtime.with_lab(|lab, now| lab.start_manager(now, config, seed))?;
+        Ok(())
+    }
+
+    fn enter(&self, host: &str) -> Result<Entry> {
+        let space = self.runtime.spaces.iter().find(|space| space.name() == host);
+        let space = space.ok_or_else(|| no_host(Some(host.to_owned())))?;
+        let fds = space.fds();
+        Ok(Entry {
+            user: self.privilege.user_namespace().map(|fd| fd.try_clone_to_owned()).transpose()?,
+            net: fds.net.try_clone_to_owned()?,
+            mnt: fds.mnt.try_clone_to_owned()?,
+            uts: fds.uts.try_clone_to_owned()?,
+            env: self.environment(host),
+            path: vec![self.bin()],
+            cwd: PathBuf::from("/"),
+        })
+    }
+
+    fn capture(&mut self, filter: &CaptureFilter, to: File) -> Result<CaptureStatus> {
+        let runtime = &mut self.runtime;
+        runtime.captures.start(&mut runtime.lab, &self.topology, filter, to, clock::now())
+    }
+
+    fn info(&self) -> LabInfo {
+        let counts = self.topology.counts();
+        LabInfo {
+            name: self.name.clone(),
+            pid: std::process::id(),
+            hosts: counts.hosts as u64,
+            switches: counts.switches as u64,
+            links: counts.links as u64,
+            state: if self.is_up { "up" } else { "starting" }.to_owned(),
+            uptime_seconds: (clock::now() - self.started).as_secs(),
+            seed: self.seed,
+        }
+    }
+
+    /// What a command in a host finds in its environment.
+    pub(super) fn environment(&self, host: &str) -> BTreeMap<String, Option<String>> {
+        [("IPOIB_LAB", self.name.as_str()), ("IPOIB_HOST", host), ("HOSTNAME", host)]
+            .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
+            .into()
+    }
+}
+
+fn no_host(host: Option<String>) -> anyhow::Error {
+    anyhow!("no host {}: `ipoib show hosts` lists them", host.unwrap_or_default())
+}
+
+fn sentence(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}

@@ -1,0 +1,78 @@
+//! The command that `ipoib lab -- COMMAND` runs in the first host.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{self, ExitCode},
+};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::os::space::{HostSpace, Lifetime};
+
+/// A command in a host; it dies with the lab.
+#[derive(Debug)]
+pub(super) struct Child(process::Child);
+
+impl Child {
+    /// Starts it with our standard input and output.
+    pub(super) fn start(
+        space: &HostSpace,
+        command: &[OsString],
+        environment: BTreeMap<String, Option<String>>,
+        bin: &Path,
+    ) -> Result<Self> {
+        let (program, arguments) = command.split_first().context("no command")?;
+        let path = path_with(bin);
+        let mut command = space.command(found(program, &path), Lifetime::Parent);
+        command.args(arguments).env("PATH", path);
+        for (name, value) in environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let child = command.spawn();
+        Ok(Self(child.with_context(|| format!("{}: cannot run it", program.to_string_lossy()))?))
+    }
+
+    /// Its exit code if it has ended; 128 and the number of the signal that killed it.
+    pub(super) fn poll(&mut self) -> io::Result<Option<ExitCode>> {
+        let status = self.0.try_wait()?;
+        let code = |s: process::ExitStatus| s.code().or(s.signal().map(|signal| 128 + signal)).unwrap_or(1);
+        Ok(status.map(|status| ExitCode::from(u8::try_from(code(status)).unwrap_or(u8::MAX))))
+    }
+
+    /// Asks it to end.
+    pub(super) fn terminate(&self) {
+        // It may have ended on its own.
+        let _ = Pid::from_raw(self.0.id().cast_signed()).map(|pid| kill_process(pid, Signal::TERM));
+    }
+
+    /// Ends it.
+    pub(super) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// PATH with our own programs behind what the machine has.
+fn path_with(bin: &Path) -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    path.push(":");
+    path.push(bin);
+    path
+}
+
+/// The program's file: `Command` looks along our own PATH, not the one the command is given.
+fn found(program: &OsString, path: &OsString) -> OsString {
+    if program.to_string_lossy().contains('/') {
+        return program.clone();
+    }
+    let files = std::env::split_paths(path).map(|dir| dir.join(program));
+    files.into_iter().find(|file| file.is_file()).map_or_else(|| program.clone(), Into::into)
+}

@@ -1,0 +1,136 @@
+//! A TAP's frames as the engine wants them: buffers with headroom, offloads counted from the IP header.
+
+use ib_wire::{
+    offload::{Checksum, Offload, SegmentKind, Segments},
+    payload::Payload,
+};
+
+use crate::os::{
+    tap::MAX_READ,
+    vnet::{VNET_HEADER_LEN, VnetHeader},
+};
+
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
+/// The same, to reckon with a vnet header's offsets.
+const ETHERNET_U16: u16 = 14;
+/// Where the vnet header is read to: with it and the Ethernet header gone, an IP packet begins at a multiple
+/// of 64 and has room for headers in front.
+const READ_AT: usize = 128 - ETHERNET - VNET_HEADER_LEN;
+/// Size of the buffers frames are read into.
+pub(super) const BUFFER: usize = READ_AT + MAX_READ;
+
+/// The part of a buffer that a TAP is read into.
+pub(super) fn space(buffer: &mut [u8]) -> &mut [u8] {
+    &mut buffer[READ_AT..]
+}
+
+/// The frame of `len` bytes that was read into `space(buffer)`: from the Ethernet header on. `None` if it is
+/// shorter than its headers, or its vnet header makes no sense.
+pub(super) fn received(buffer: std::sync::Arc<[u8]>, len: usize) -> Option<(Payload, Offload)> {
+    if len < VNET_HEADER_LEN + ETHERNET {
+        return None;
+    }
+    let vnet = VnetHeader::parse(buffer[READ_AT..].first_chunk()?);
+    let start = READ_AT + VNET_HEADER_LEN;
+    let offload = offload(&vnet, &buffer[start..READ_AT + len])?;
+    Some((Payload::from_buffer(buffer, start, READ_AT + len), offload))
+}
+
+/// What is left to do for a frame, offsets from the IP header on.
+fn offload(vnet: &VnetHeader, frame: &[u8]) -> Option<Offload> {
+    let checksum = if vnet.needs_checksum() {
+        Checksum::Partial { start: vnet.csum_start.checked_sub(ETHERNET_U16)?, offset: vnet.csum_offset }
+    } else if vnet.flags & VnetHeader::DATA_VALID != 0 {
+        Checksum::Verified
+    } else {
+        Checksum::Complete
+    };
+    let kind = match vnet.segmentation() {
+        VnetHeader::GSO_NONE => return Some(Offload { checksum, segments: None }),
+        VnetHeader::GSO_TCPV4 => SegmentKind::Tcp4,
+        VnetHeader::GSO_TCPV6 => SegmentKind::Tcp6,
+        VnetHeader::GSO_UDP_L4 => SegmentKind::Udp,
+        _ => return None,
+    };
+    let Checksum::Partial { start, .. } = checksum else { return None };
+    let transport = usize::from(start) + ETHERNET;
+    let header = match kind {
+        SegmentKind::Udp => 8,
+        SegmentKind::Tcp4 | SegmentKind::Tcp6 => u16::from(frame.get(transport + 12)? >> 4) * 4,
+    };
+    let ecn = vnet.gso_type & VnetHeader::GSO_ECN != 0;
+    let segments = Segments { kind, size: vnet.gso_size, header: start + header, ecn };
+    (vnet.gso_size > 0).then_some(Offload { checksum, segments: Some(segments) })
+}
+
+/// The vnet header and the Ethernet header `ethernet` of a frame for the host.
+pub(super) fn head(ethernet: &[u8; ETHERNET], offload: &Offload) -> [u8; VNET_HEADER_LEN + ETHERNET] {
+    let mut vnet = VnetHeader::default();
+    match offload.checksum {
+        Checksum::Complete => {}
+        Checksum::Verified => vnet.flags = VnetHeader::DATA_VALID,
+        Checksum::Partial { start, offset } => {
+            vnet.flags = VnetHeader::NEEDS_CSUM;
+            vnet.csum_start = start + ETHERNET_U16;
+            vnet.csum_offset = offset;
+        }
+    }
+    if let Some(segments) = offload.segments {
+        vnet.gso_type = match segments.kind {
+            SegmentKind::Tcp4 => VnetHeader::GSO_TCPV4,
+            SegmentKind::Tcp6 => VnetHeader::GSO_TCPV6,
+            SegmentKind::Udp => VnetHeader::GSO_UDP_L4,
+        } | if segments.ecn { VnetHeader::GSO_ECN } else { 0 };
+        vnet.gso_size = segments.size;
+        vnet.hdr_len = segments.header + ETHERNET_U16;
+    }
+    let mut head = [0; VNET_HEADER_LEN + ETHERNET];
+    head[..VNET_HEADER_LEN].copy_from_slice(&vnet.emit());
+    head[VNET_HEADER_LEN..].copy_from_slice(ethernet);
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vnet: VnetHeader, frame: &[u8]) -> Option<(Payload, Offload)> {
+        let mut buffer = vec![0; BUFFER];
+        let len = VNET_HEADER_LEN + frame.len();
+        space(&mut buffer)[..VNET_HEADER_LEN].copy_from_slice(&vnet.emit());
+        space(&mut buffer)[VNET_HEADER_LEN..len].copy_from_slice(frame);
+        received(buffer.into(), len)
+    }
+
+    #[test]
+    fn a_large_tcp_send_goes_to_the_other_host_as_it_came() {
+        let mut frame = [0u8; 200];
+        frame[14 + 20 + 12] = 8 << 4;
+        let vnet = VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            gso_type: VnetHeader::GSO_TCPV4,
+            hdr_len: 14 + 20 + 32,
+            gso_size: 50,
+            csum_start: 34,
+            csum_offset: 16,
+            num_buffers: 0,
+        };
+        let (payload, offload) = read(vnet, &frame).unwrap();
+        assert_eq!(&*payload, frame);
+        assert_eq!(offload.checksum, Checksum::Partial { start: 20, offset: 16 });
+        assert_eq!(offload.segments.unwrap().header, 52);
+        let head = head(&[7; 14], &offload);
+        assert_eq!(VnetHeader::parse(head.first_chunk().unwrap()), vnet);
+        assert_eq!(head[12..], [7; 14]);
+    }
+
+    #[test]
+    fn senseless_headers_are_refused() {
+        let tso = VnetHeader { gso_type: VnetHeader::GSO_TCPV4, gso_size: 50, ..VnetHeader::default() };
+        assert!(read(tso, &[0; 100]).is_none(), "segments without a checksum to fill in");
+        let checksum = VnetHeader { flags: VnetHeader::NEEDS_CSUM, csum_start: 3, ..VnetHeader::default() };
+        assert!(read(checksum, &[0; 100]).is_none(), "a checksum within the Ethernet header");
+        assert!(read(VnetHeader::default(), &[0; 13]).is_none(), "a runt");
+    }
+}

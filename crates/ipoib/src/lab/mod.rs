@@ -1,0 +1,252 @@
+//! `ipoib lab`: a whole InfiniBand subnet on this machine.
+//!
+//! The order of things: a run directory, the engines, the hosts, the control socket, the data loop. At the end
+//! the same backwards; what a killed lab leaves is a directory that the next one of its name takes over.
+
+mod addresses;
+mod answer;
+mod capture;
+mod child;
+mod face;
+mod frame;
+mod hosts;
+mod progress;
+mod runtime;
+mod show;
+mod story;
+
+use std::{fs, io::Write, path::PathBuf, process::ExitCode, sync::mpsc, time::Duration};
+
+use anyhow::{Context, Result};
+use ib_fabric::topology::Topology;
+use ib_lab::{InterfaceConfig, Lab, LabConfig, ManagerConfig};
+use ib_sm::{SmConfig, partition::Partitions};
+use ib_wire::{
+    addr::{Guid, Lid},
+    time::Instant,
+};
+
+use self::{child::Child, progress::Progress, runtime::Runtime};
+use crate::{
+    cli::{LabPlan, SmChoice},
+    control::{ControlServer, SOCKET},
+    os::{clock, limits, rundir::RunDir, signals::Signals, userns::Privilege, wake::Waker},
+};
+
+/// How long a command may take to end when the lab ends.
+const COMMAND_ENDS: Duration = Duration::from_millis(700);
+
+/// Time between two looks whether hosts may send, once all have their carrier.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Time between two looks whether captures have ended.
+const REAP_CAPTURES: Duration = Duration::from_millis(200);
+
+/// A lab and what belongs to it.
+struct Running {
+    name: String,
+    topology: Topology,
+    runtime: Runtime,
+    dir: RunDir,
+    privilege: Privilege,
+    started: Instant,
+    seed: u64,
+    lids: Option<PathBuf>,
+    /// How a manager that is started later is set.
+    manager: ManagerConfig,
+    is_up: bool,
+}
+
+/// Brings the lab up, runs the command or waits for a signal, and ends it.
+pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
+    let started = clock::now();
+    let signals = Signals::block().context("signals")?;
+    limits::raise_open_files().context("open files")?;
+    let name = plan.name.clone().map_or_else(free_name, Ok)?;
+    let dir = RunDir::create(&name)?;
+    let progress = Progress::new(plan.verbosity, &name, &plan.topology.counts().to_string());
+
+    let seed = plan.seed.unwrap_or_else(|| started.as_nanos() ^ u64::from(std::process::id()) << 40);
+    let manager = manager_config(&plan)?;
+    let lab = Lab::new(lab_config(&plan, &manager, seed)?, started)?;
+    let hosts = hosts::plan(&lab);
+    let specs = hosts::write_files(dir.path(), &hosts)?;
+    let made = hosts::make(&hosts, &specs, |n| progress.hosts(n, hosts.len()))?;
+
+    let bell = Waker::new().context("eventfd")?;
+    let (to_data, requests) = mpsc::channel();
+    let burst = usize::try_from(plan.tx_ring_size).unwrap_or(usize::MAX).max(1);
+    let runtime = Runtime::new(lab, hosts::split(made), signals, (bell.clone(), requests), burst)?;
+    let control = ControlServer::start(&dir.path().join(SOCKET), move |request| {
+        if to_data.send(request).is_ok() {
+            bell.wake();
+        }
+    })?;
+
+    let LabPlan { topology, lids, capture, command, .. } = plan;
+    let mut running =
+        Running { name, topology, runtime, dir, privilege, started, seed, lids, manager, is_up: false };
+    running.link_programs()?;
+    if let Some(path) = capture {
+        let runtime = &mut running.runtime;
+        runtime.captures.start_file(&mut runtime.lab, &running.topology, &path, clock::now())?;
+    }
+    running.runtime.start()?;
+    let code = running.serve(&progress, command);
+    let now = clock::now();
+    running.runtime.captures.finish(&mut running.runtime.lab, now);
+    drop(control);
+    running.runtime.end();
+    code
+}
+
+impl Running {
+    /// Turns the loop until the command ends or somebody asks for the end.
+    fn serve(&mut self, progress: &Progress, command: Vec<std::ffi::OsString>) -> Result<ExitCode> {
+        let mut waiting_command = (!command.is_empty()).then_some(command);
+        let mut child: Option<Child> = None;
+        loop {
+            if !self.is_up {
+                progress.carriers(self.runtime.up(), self.runtime.faces.len());
+                if self.runtime.is_ready() {
+                    self.is_up = true;
+                    self.remember_lids();
+                    progress.up(clock::now() - self.started, waiting_command.is_some());
+                    if let Some(command) = waiting_command.take() {
+                        child = Some(self.start_command(&command)?);
+                    }
+                }
+            }
+            let limit = self.limit();
+            let turn = self.runtime.turn(limit)?;
+            let mut stop = turn.stop;
+            if turn.requests {
+                while let Ok(request) = self.runtime.requests.try_recv() {
+                    stop |= self.answer(request);
+                }
+            }
+            let now = clock::now();
+            self.runtime.captures.reap(&mut self.runtime.lab, now);
+            if let Some(running) = &mut child
+                && let Some(code) = running.poll().context("waiting for the command")?
+            {
+                return Ok(code);
+            }
+            if stop {
+                return self.end_command(child);
+            }
+        }
+    }
+
+    /// How long a turn of the loop may take: what has no descriptor is looked at now and then.
+    fn limit(&self) -> Option<Duration> {
+        let all_have_carrier = !self.is_up && self.runtime.up() == self.runtime.faces.len();
+        let captures = self.runtime.captures.any();
+        all_have_carrier.then_some(LOOK_AGAIN).or(captures.then_some(REAP_CAPTURES))
+    }
+
+    fn start_command(&self, command: &[std::ffi::OsString]) -> Result<Child> {
+        let space = self.runtime.spaces.first().context("the lab has no host to run a command in")?;
+        Child::start(space, command, self.environment(space.name()), &self.bin())
+    }
+
+    /// Asks the command to end and carries its packets until it does.
+    fn end_command(&mut self, child: Option<Child>) -> Result<ExitCode> {
+        let Some(mut child) = child else { return Ok(ExitCode::SUCCESS) };
+        child.terminate();
+        let end = clock::now() + COMMAND_ENDS;
+        loop {
+            if let Some(code) = child.poll().context("waiting for the command")? {
+                return Ok(code);
+            }
+            let now = clock::now();
+            if now >= end {
+                child.kill();
+                return Ok(ExitCode::from(128 + 9));
+            }
+            self.runtime.turn(Some(end - now))?;
+        }
+    }
+
+    /// A directory with the programs that a host may lack.
+    fn bin(&self) -> PathBuf {
+        self.dir.path().join("bin")
+    }
+
+    fn link_programs(&self) -> Result<()> {
+        let bin = self.bin();
+        fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
+        let me = std::env::current_exe().context("the program's own path")?;
+        std::os::unix::fs::symlink(&me, bin.join("ping")).context("the built-in ping")?;
+        std::os::unix::fs::symlink(&me, bin.join("ipoib")).context("the program itself")
+    }
+
+    /// Writes down which LID each port has, so that the next lab can give the same.
+    fn remember_lids(&self) {
+        let Some(path) = &self.lids else { return };
+        let managers = self.runtime.lab.managers().iter().filter_map(|m| m.sm.as_ref());
+        let mut text = String::from("# port GUID, LID; read and rewritten by `ipoib lab --lids`\n");
+        for (guid, lid) in managers.flat_map(|sm| sm.remembered_lids()) {
+            text.push_str(&format!("{guid} {lid}\n"));
+        }
+        let temporary = path.with_extension("new");
+        let written = fs::File::create(&temporary)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(&temporary, path));
+        if let Err(error) = written {
+            tracing::warn!(file = %path.display(), %error, "LIDs are not remembered");
+        }
+    }
+}
+
+fn manager_config(plan: &LabPlan) -> Result<ManagerConfig> {
+    let partitions = match &plan.partitions {
+        Some(file) => Partitions::parse(&file.path.display().to_string(), &file.text)?,
+        None => Partitions::default(),
+    };
+    let lids = plan.lids.as_deref().map(read_lids).transpose()?.unwrap_or_default();
+    Ok(ManagerConfig { place: None, sm: SmConfig { lids, ..SmConfig::default() }, partitions })
+}
+
+fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<LabConfig> {
+    let mut config = LabConfig::new(plan.topology.clone());
+    config.seed = seed;
+    config.managers = match plan.sm {
+        SmChoice::Embedded => vec![manager.clone()],
+        SmChoice::None => Vec::new(),
+    };
+    config.interfaces = InterfaceConfig {
+        max_address_vector: plan.max_address_vector,
+        tx_ring_size: u16::try_from(plan.tx_ring_size).context("tx_ring_size: at most 65535")?,
+        children: plan.children.clone(),
+        ..InterfaceConfig::default()
+    };
+    Ok(config)
+}
+
+fn read_lids(path: &std::path::Path) -> Result<Vec<(Guid, Lid)>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    };
+    let lines =
+        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(number, line)| {
+            let fields = line
+                .split_once(char::is_whitespace)
+                .and_then(|(guid, lid)| Some((guid.parse().ok()?, Lid(lid.trim().parse().ok()?))));
+            let place =
+                || format!("{}:{}: write a port GUID and a LID, 1 to 49151", path.display(), number + 1);
+            fields.filter(|(_, lid): &(Guid, Lid)| lid.is_unicast()).with_context(place)
+        })
+        .collect()
+}
+
+/// `lab`, or `lab2` and so on if such labs run.
+fn free_name() -> Result<String> {
+    let taken = RunDir::list()?;
+    let is_taken = |name: &str| taken.iter().any(|lab| lab.alive && lab.name == name);
+    let further = (2..).map(|n| format!("lab{n}"));
+    Ok(std::iter::once("lab".to_owned()).chain(further).find(|name| !is_taken(name)).unwrap_or_default())
+}

@@ -1,0 +1,138 @@
+//! Rows about subnet managers and what they administer.
+
+use std::collections::BTreeMap;
+
+use ib_sm::{Role, SubnetManager};
+use ib_wire::{
+    addr::{Gid, MulticastGid},
+    ipoib::{Group, IpoibMgid},
+    mad::attr::JoinState,
+};
+
+use super::{super::Running, interface};
+use crate::control::schema::{GroupRow, MemberRow, SmRow};
+
+/// One row per group: as the master among our managers keeps them, or, if another manages the subnet, as far
+/// as our interfaces know.
+pub(super) fn groups(lab: &Running, host: Option<&str>) -> Vec<GroupRow> {
+    let managers = lab.runtime.lab.managers().iter().filter_map(|m| m.sm.as_ref());
+    let master = managers.map(SubnetManager::snapshot).find(|sm| sm.administration.is_master);
+    let mut rows = master.map_or_else(|| joined(lab), |sm| kept(lab, &sm.administration));
+    rows.retain(|row| host.is_none_or(|host| row.members.iter().any(|member| member.port == host)));
+    rows
+}
+
+fn kept(lab: &Running, administration: &ib_sm::sa::Snapshot) -> Vec<GroupRow> {
+    let groups = administration.groups.iter();
+    groups
+        .map(|group| GroupRow {
+            mgid: group.mgid.clone(),
+            ip: group.mgid.parse().ok().and_then(ip_group),
+            mlid: group.mlid.clone(),
+            pkey: group.pkey.clone(),
+            qkey: group.qkey.clone(),
+            mtu: group.mtu.unwrap_or(0).into(),
+            rate: group.rate.trim_end_matches(" Gb/s").to_owned(),
+            sl: group.sl,
+            members: group
+                .members
+                .iter()
+                .map(|member| MemberRow {
+                    port: member
+                        .gid
+                        .parse()
+                        .ok()
+                        .and_then(|gid| interface::owner(lab, gid))
+                        .unwrap_or_else(|| member.gid.clone()),
+                    join: join_words(JoinState(member.join_state)),
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+/// The groups our interfaces have joined.
+fn joined(lab: &Running) -> Vec<GroupRow> {
+    let mut rows: BTreeMap<MulticastGid, GroupRow> = BTreeMap::new();
+    for (_, attached) in lab.runtime.lab.interfaces() {
+        let snapshot = attached.engine.snapshot();
+        let Some(link) = &snapshot.link else { continue };
+        for group in snapshot.groups.iter().filter(|group| group.mlid.is_some()) {
+            let row = rows.entry(group.mgid).or_insert_with(|| GroupRow {
+                mgid: group.mgid.to_string(),
+                ip: ip_group(group.mgid.gid()),
+                mlid: group.mlid.map(|mlid| mlid.to_string()).unwrap_or_default(),
+                pkey: snapshot.identity.pkey.to_string(),
+                qkey: link.qkey.to_string(),
+                mtu: link.mtu.bytes().unwrap_or(0).into(),
+                rate: interface::gbps(link.rate),
+                sl: link.sl.get(),
+                members: Vec::new(),
+            });
+            let join = join_words(JoinState(group.join_state));
+            row.members.push(MemberRow { port: attached.host.clone(), join });
+        }
+    }
+    rows.into_values().collect()
+}
+
+/// One row per manager of ours.
+pub(super) fn managers(lab: &Running) -> Vec<SmRow> {
+    let fabric = lab.runtime.lab.fabric();
+    let running = lab.runtime.lab.managers().iter().filter_map(|m| Some((m, m.sm.as_ref()?)));
+    running
+        .map(|(manager, sm)| {
+            let (view, snapshot) = (fabric.port_view(manager.port), sm.snapshot());
+            SmRow {
+                node: manager.node.clone(),
+                guid: view.guid.to_string(),
+                lid: view.lid.0,
+                role: role_word(snapshot.role).to_owned(),
+                priority: snapshot.priority,
+                sweeps: snapshot.sweeps.completed,
+                last_sweep_us: (snapshot.sweeps.completed > 0).then_some(snapshot.sweeps.last_us),
+                mads_sent: snapshot.smps.sent,
+                mads_received: snapshot.smps.answered,
+                mads_timed_out: snapshot.smps.timed_out,
+                lids: snapshot.nodes.iter().flat_map(|node| &node.ports).filter(|port| port.lid != 0).count()
+                    as u64,
+                nodes: snapshot.nodes.len() as u64,
+                groups: snapshot.administration.groups.len() as u64,
+            }
+        })
+        .collect()
+}
+
+const fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Discovering => "discovering",
+        Role::Standby => "standby",
+        Role::Master => "master",
+        Role::NotActive => "not-active",
+    }
+}
+
+fn ip_group(gid: Gid) -> Option<String> {
+    Some(match IpoibMgid::parse(gid.multicast()?)?.group {
+        Group::Broadcast => "broadcast".to_owned(),
+        Group::V4(ip) => ip.to_string(),
+        Group::V6(low) => {
+            let mut bytes = [0; 16];
+            bytes[..2].copy_from_slice(&[0xff, gid.0[1]]);
+            bytes[1] &= 0x0f;
+            bytes[6..].copy_from_slice(&low);
+            std::net::Ipv6Addr::from(bytes).to_string()
+        }
+    })
+}
+
+fn join_words(state: JoinState) -> String {
+    let words = [
+        (JoinState::FULL, "full"),
+        (JoinState::NON_MEMBER, "non"),
+        (JoinState::SEND_ONLY_NON_MEMBER, "send-only"),
+        (JoinState::SEND_ONLY_FULL, "send-only-full"),
+    ];
+    let held: Vec<&str> = words.iter().filter(|(bit, _)| state.has(*bit)).map(|(_, word)| *word).collect();
+    held.join(",")
+}
