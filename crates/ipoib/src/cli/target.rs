@@ -12,9 +12,17 @@ use crate::{
 
 /// Connects to the lab that is meant.
 pub(super) fn connect(target: &TargetArgs) -> Result<Client> {
-    let labs = running()?;
-    let lab = choose(&labs, target.lab.as_deref())?;
+    connect_to(&find(target)?)
+}
+
+/// Connects to this lab.
+pub(super) fn connect_to(lab: &LabEntry) -> Result<Client> {
     Client::connect(&socket(lab)).with_context(|| format!("lab {}", lab.name))
+}
+
+/// The lab that is meant.
+pub(super) fn find(target: &TargetArgs) -> Result<LabEntry> {
+    choose(&running()?, target.lab.as_deref()).cloned()
 }
 
 /// The labs that run, by name.

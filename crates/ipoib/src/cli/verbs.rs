@@ -6,6 +6,8 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
     process::ExitCode,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -16,7 +18,10 @@ use super::{
     args::{CaptureArgs, FaultHostArgs, FaultLinkArgs, ListArgs, ShowArgs, StopArgs, TargetArgs},
     output, render, target,
 };
-use crate::control::{CaptureFilter, Client, LinkFault, schema::SCHEMA};
+use crate::{
+    control::{CaptureFilter, Client, LinkFault, schema::SCHEMA},
+    os::rundir::LabEntry,
+};
 
 /// `show`.
 pub(super) fn show(args: ShowArgs) -> Result<ExitCode> {
@@ -60,9 +65,26 @@ pub(super) fn start_sm(target: &TargetArgs, node: Option<String>) -> Result<Exit
 
 /// `stop`.
 pub(super) fn stop(args: &StopArgs) -> Result<ExitCode> {
-    target::connect(&args.target)?.stop().context("stop")?;
+    let lab = target::find(&args.target)?;
+    target::connect_to(&lab)?.stop().context("stop")?;
+    // It no longer talks, but may still be putting things away.
+    let same = |other: &LabEntry| other.name == lab.name && other.pid == lab.pid;
+    let begun = Instant::now();
+    while target::running()?.iter().any(same) {
+        if begun.elapsed() > STOP_PATIENCE {
+            bail!(
+                "stop: lab {} has not ended yet: see what its process {} does",
+                lab.name,
+                lab.pid.unwrap_or(0)
+            );
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
     Ok(ExitCode::SUCCESS)
 }
+
+/// How long a lab may take to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// `list`.
 pub(super) fn list(args: &ListArgs) -> Result<ExitCode> {

@@ -112,6 +112,7 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
 fn last_sweep(row: &Value) -> String {
     match row["last_sweep_us"].as_u64() {
         None => ABSENT.into(),
+        Some(us @ 0..1000) => format!("{us} us"),
         Some(us) => format!("{}.{} ms", us / 1000, us % 1000 / 100),
     }
 }
