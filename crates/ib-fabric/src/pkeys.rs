@@ -36,9 +36,15 @@ impl PKeys {
         Some(())
     }
 
-    /// True if a packet with `pkey` may pass.
+    /// True if an end port takes a packet with `pkey`: one side at least is a full member.
     pub(crate) fn admits(&self, pkey: PKey) -> bool {
         self.keys.iter().any(|key| key.admits(pkey))
+    }
+
+    /// True if a switch port lets a packet with `pkey` pass. Membership is the end ports' business: a manager gives
+    /// the port that faces a limited member that member's own key, and what the member sends must pass.
+    pub(crate) fn passes(&self, pkey: PKey) -> bool {
+        self.keys.iter().any(|key| pkey.is_valid() && key.partition() == pkey.partition())
     }
 
     /// Where `pkey` stands; if not as it is, then the same partition, full membership first.
@@ -86,6 +92,8 @@ mod tests {
         assert_eq!(pkeys.find(PKey(3)), None);
         assert_eq!(pkeys.find(PKey::INVALID), None);
         assert!(pkeys.admits(PKey(0x8002)) && !pkeys.admits(PKey(2)));
+        assert!(pkeys.passes(PKey(0x8002)) && pkeys.passes(PKey(2)) && !pkeys.passes(PKey(3)));
+        assert!(!pkeys.passes(PKey::INVALID) && !pkeys.passes(PKey(0x8000)));
         assert!(pkeys.set_block(1, &keys).is_some() && pkeys.set_block(2, &keys).is_none());
         assert_eq!(pkeys.get(39), PKey::INVALID);
         assert_eq!(pkeys.as_slice().len(), 40);

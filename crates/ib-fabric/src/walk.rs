@@ -58,7 +58,7 @@ impl Fabric {
             if flight.largest > port.neighbor_mtu() {
                 return self.drop_at(at, Drop::NeighborMtu, flight);
             }
-            if port.info.partition_enforcement_outbound && !port.pkeys.admits(flight.packet.bth.pkey) {
+            if port.info.partition_enforcement_outbound && !port.pkeys.passes(flight.packet.bth.pkey) {
                 return self.refuse_partition(now, at, Drop::PKeyOutbound, flight);
             }
         }
@@ -165,7 +165,7 @@ fn admit(port: &Port, flight: &Flight) -> Result<(), Drop> {
     if port.info.mtu_cap.bytes().is_some_and(|mtu| flight.largest > usize::from(mtu)) {
         return Err(Drop::Oversize);
     }
-    if port.info.partition_enforcement_inbound && !port.pkeys.admits(packet.bth.pkey) {
+    if port.info.partition_enforcement_inbound && !port.pkeys.passes(packet.bth.pkey) {
         return Err(Drop::PKeyInbound);
     }
     Ok(())

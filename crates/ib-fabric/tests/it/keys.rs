@@ -114,6 +114,11 @@ fn a_switch_port_keeps_partitions_apart_in_both_directions() {
     world.set_pkeys("sw1", 2, &[FULL, 0x0001]);
     world.post(("h1", a), ("h2", b), b"a limited member lets full ones pass");
     assert_eq!(world.take().len(), 1);
+    // As a manager sets it up: the switch port has the key of the limited member behind it.
+    world.set_pkeys("h2", 0, &[FULL, 0x0001]);
+    let b = world.qp("h2", 0x0001);
+    world.post(("h2", b), ("h1", a), b"and what it sends itself");
+    assert_eq!(world.take().len(), 1);
 }
 
 #[test]
