@@ -141,7 +141,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     }
     for digit in fraction.bytes() {
         let digit = u64::from(digit.checked_sub(b'0').filter(|d| *d < 10)?);
-        if digit != 0 && step % 10 != 0 {
+        if digit != 0 && step < 10 {
             return None;
         }
         step /= 10;
@@ -197,6 +197,10 @@ mod tests {
         assert_eq!(parse_duration("5ms"), Ok(Duration::from_millis(5)));
         assert_eq!(parse_duration("1.5us"), Ok(Duration::from_nanos(1500)));
         assert_eq!(parse_duration("2 s"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse_duration("1.00000000000s"), Ok(Duration::from_secs(1)));
+        for text in ["0.0000000001s", "0.00000000001s", "1.05ns", "1.000000009999s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
         assert_eq!(
             parse_duration("5").unwrap_err().to_string(),
             "`5` is no time: write a number with ns, us, ms or s, such as 5ms"

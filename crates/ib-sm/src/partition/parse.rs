@@ -345,11 +345,11 @@ fn item(text: &str) -> (&str, Option<&str>) {
 
 /// As C reads numbers: 0x for hex, a leading 0 for octal.
 fn number(text: &str) -> Option<u32> {
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        return u32::from_str_radix(hex, 16).ok();
-    }
-    let radix = if text.len() > 1 && text.starts_with('0') { 8 } else { 10 };
-    u32::from_str_radix(text, radix).ok()
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None => (text, if text.len() > 1 && text.starts_with('0') { 8 } else { 10 }),
+    };
+    u32::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
 }
 
 /// The word or, as OpenSM's own examples have it, its beginning.

@@ -118,6 +118,7 @@ fn errors_name_file_line_and_reason() {
             "p.conf:1: 0x12345 is no partition key: use 0x0001 to 0x7fff, or no key for a free one",
         ),
         ("A=x:ALL;", "p.conf:1: x is no partition key: use 0x0001 to 0x7fff, or no key for a free one"),
+        ("A=0x+7:ALL;", "p.conf:1: 0x+7 is no partition key: use 0x0001 to 0x7fff, or no key for a free one"),
         ("A=1,ipiob:ALL;", "p.conf:1: unknown flag ipiob"),
         (
             "A=1,mtu=2048:ALL;",

@@ -44,7 +44,7 @@ impl FromStr for Guid {
             let mut value = 0u64;
             let mut groups = 0;
             for group in text.split(':') {
-                if group.is_empty() || group.len() > 4 {
+                if group.is_empty() || group.len() > 4 || group.starts_with('+') {
                     return Err(ParseGuidError);
                 }
                 value = value << 16 | u64::from(u16::from_str_radix(group, 16).map_err(|_| ParseGuidError)?);
@@ -71,5 +71,6 @@ mod tests {
         assert_eq!("0002:c903:000e".parse::<Guid>(), Err(ParseGuidError));
         assert_eq!("0x".parse::<Guid>(), Err(ParseGuidError));
         assert_eq!("0x10002c903000e8a11".parse::<Guid>(), Err(ParseGuidError));
+        assert_eq!("0002:c903:+00e:8a11".parse::<Guid>(), Err(ParseGuidError));
     }
 }

@@ -136,7 +136,7 @@ fn octets<const N: usize>(text: &str) -> Result<[u8; N], ParseHwError> {
     let mut bytes = [0; N];
     let mut parts = text.split(':');
     for byte in &mut bytes {
-        let part = parts.next().filter(|p| p.len() == 2).ok_or(ParseHwError(N))?;
+        let part = parts.next().filter(|p| p.len() == 2 && !p.starts_with('+')).ok_or(ParseHwError(N))?;
         *byte = u8::from_str_radix(part, 16).map_err(|_| ParseHwError(N))?;
     }
     if parts.next().is_some() { Err(ParseHwError(N)) } else { Ok(bytes) }
@@ -155,5 +155,13 @@ mod tests {
         assert_eq!(HwAddr::from_bytes(&addr.to_bytes()), addr);
         assert_eq!(alloc::format!("{addr}"), text);
         assert!("80:00".parse::<HwAddr>().is_err());
+    }
+
+    #[test]
+    fn octets_have_two_digits_and_no_sign() {
+        assert_eq!("02:00:c9:0E:8a:11".parse(), Ok(Mac([2, 0, 0xc9, 0x0e, 0x8a, 0x11])));
+        for text in ["02:00:c9:+e:8a:11", "02:00:c9:-e:8a:11", "02:00:c9:e:8a:11", "02:00:c9:0e:8a:11:"] {
+            assert_eq!(text.parse::<Mac>(), Err(ParseHwError(6)), "{text}");
+        }
     }
 }
