@@ -20,6 +20,8 @@ use ib_wire::{
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Questions before giving up.
 const QUESTIONS: u8 = 3;
+/// Packets that wait for one answer; what comes on top is lost.
+const WAITING: usize = 8;
 
 /// A host with one interface and one address.
 #[derive(Debug)]
@@ -36,7 +38,12 @@ pub struct VirtualHost {
 
 #[derive(Debug)]
 enum Neighbor {
-    Asked { times: u8, again: Instant },
+    /// Not yet known; packets wait.
+    Asked {
+        times: u8,
+        again: Instant,
+        waiting: Vec<Vec<u8>>,
+    },
     Known(Mac),
     Failed,
 }
@@ -47,26 +54,17 @@ impl VirtualHost {
         Self { mac, ip, neighbors: BTreeMap::new(), out: Vec::new(), replies: 0, answered: 0 }
     }
 
-    /// Sends one echo request to `peer`, or asks who `peer` is first; the request then goes when it is known.
+    /// Sends one echo request to `peer`, after asking who that is if it is not known.
     pub fn ping(&mut self, now: Instant, peer: Ipv4Addr) {
-        match self.neighbors.get(&peer) {
-            Some(Neighbor::Known(mac)) => self.echo(*mac, peer),
-            Some(Neighbor::Asked { .. }) => {}
-            Some(Neighbor::Failed) | None => {
-                self.neighbors.insert(peer, Neighbor::Asked { times: 1, again: now + ASK_AGAIN });
-                self.ask(peer);
-            }
-        }
+        let request = Icmpv4Type::EchoRequest(IcmpEchoHeader { id: 1, seq: 1 });
+        self.icmp(now, peer, request, &[0; 8]);
     }
 
     /// Takes a frame from the interface.
-    pub fn handle_frame(&mut self, head: &[u8; 14], body: &[u8]) {
+    pub fn handle_frame(&mut self, now: Instant, head: &[u8; 14], body: &[u8]) {
         match EtherType(u16::from_be_bytes([head[12], head[13]])) {
             EtherType::ARP => self.handle_arp(body),
-            EtherType::IPV4 => {
-                let source = Mac([head[6], head[7], head[8], head[9], head[10], head[11]]);
-                self.handle_ip(source, body);
-            }
+            EtherType::IPV4 => self.handle_ip(now, body),
             _ => {}
         }
     }
@@ -76,7 +74,7 @@ impl VirtualHost {
         let mut ask = Vec::new();
         for (ip, neighbor) in &mut self.neighbors {
             match neighbor {
-                Neighbor::Asked { times, again } if *again <= now => {
+                Neighbor::Asked { times, again, .. } if *again <= now => {
                     if *times >= QUESTIONS {
                         *neighbor = Neighbor::Failed;
                     } else {
@@ -138,12 +136,12 @@ impl VirtualHost {
 
     fn learn(&mut self, ip: Ipv4Addr, mac: Mac) {
         let before = self.neighbors.insert(ip, Neighbor::Known(mac));
-        if matches!(before, Some(Neighbor::Asked { .. })) {
-            self.echo(mac, ip);
+        if let Some(Neighbor::Asked { waiting, .. }) = before {
+            waiting.iter().for_each(|packet| self.send(mac, EtherType::IPV4, packet));
         }
     }
 
-    fn handle_ip(&mut self, from: Mac, body: &[u8]) {
+    fn handle_ip(&mut self, now: Instant, body: &[u8]) {
         let Ok(ip) = Ipv4HeaderSlice::from_slice(body) else { return };
         if ip.destination_addr() != self.ip || ip.protocol() != IpNumber::ICMP {
             return;
@@ -157,18 +155,13 @@ impl VirtualHost {
             Icmpv4Type::EchoRequest(IcmpEchoHeader { id, seq }) => {
                 self.answered += 1;
                 let reply = Icmpv4Type::EchoReply(IcmpEchoHeader { id, seq });
-                self.icmp(from, ip.source_addr(), reply, icmp.payload());
+                self.icmp(now, ip.source_addr(), reply, icmp.payload());
             }
             _ => {}
         }
     }
 
-    fn echo(&mut self, mac: Mac, peer: Ipv4Addr) {
-        let request = Icmpv4Type::EchoRequest(IcmpEchoHeader { id: 1, seq: 1 });
-        self.icmp(mac, peer, request, &[0; 8]);
-    }
-
-    fn icmp(&mut self, to: Mac, ip: Ipv4Addr, kind: Icmpv4Type, data: &[u8]) {
+    fn icmp(&mut self, now: Instant, ip: Ipv4Addr, kind: Icmpv4Type, data: &[u8]) {
         let icmp = Icmpv4Header::with_checksum(kind, data);
         let len = u16::try_from(icmp.header_len() + data.len()).unwrap_or(u16::MAX);
         let Ok(mut header) = Ipv4Header::new(len, 64, IpNumber::ICMP, self.ip.octets(), ip.octets()) else {
@@ -178,7 +171,26 @@ impl VirtualHost {
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend_from_slice(&icmp.to_bytes());
         bytes.extend_from_slice(data);
-        self.send(to, EtherType::IPV4, &bytes);
+        self.send_ip(now, ip, bytes);
+    }
+
+    fn send_ip(&mut self, now: Instant, to: Ipv4Addr, packet: Vec<u8>) {
+        match self.neighbors.get_mut(&to) {
+            Some(Neighbor::Known(mac)) => {
+                let mac = *mac;
+                self.send(mac, EtherType::IPV4, &packet);
+            }
+            Some(Neighbor::Asked { waiting, .. }) => {
+                waiting.push(packet);
+                waiting.truncate(WAITING);
+            }
+            Some(Neighbor::Failed) | None => {
+                let asked =
+                    Neighbor::Asked { times: 1, again: now + ASK_AGAIN, waiting: alloc::vec![packet] };
+                self.neighbors.insert(to, asked);
+                self.ask(to);
+            }
+        }
     }
 
     fn ask(&mut self, peer: Ipv4Addr) {
@@ -210,7 +222,7 @@ mod tests {
         let mut n = 0;
         while let Some(frame) = from.poll_frame() {
             let (head, body) = frame.split_first_chunk::<14>().unwrap();
-            to.handle_frame(head, body);
+            to.handle_frame(Instant::ZERO, head, body);
             n += 1;
         }
         n

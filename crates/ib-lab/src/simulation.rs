@@ -7,6 +7,7 @@ use alloc::{format, string::String, vec::Vec};
 use core::{net::Ipv4Addr, time::Duration};
 
 use ib_wire::{offload::Offload, time::Instant};
+use ipoib_proto::HostEvent;
 
 use crate::{InterfaceId, Lab, LabConfig, LabError, Output, VirtualHost, timers::Timers};
 
@@ -53,6 +54,9 @@ impl Simulation {
         let ids: Vec<InterfaceId> = simulation.lab.interfaces().map(|(id, _)| id).collect();
         for id in ids {
             simulation.lab.handle_admin(Instant::ZERO, id, true);
+            if let Some(host) = &simulation.hosts[id.0] {
+                simulation.lab.handle_host(Instant::ZERO, id, HostEvent::AddressAdded(host.ip().into()));
+            }
         }
         simulation.settle();
         Ok(simulation)
@@ -148,7 +152,7 @@ impl Simulation {
                     self.frames.add(&frame.head);
                     self.frames.add(&frame.body);
                     if let Some(host) = &mut self.hosts[interface.0] {
-                        host.handle_frame(&frame.head, &frame.body);
+                        host.handle_frame(self.now, &frame.head, &frame.body);
                     }
                     self.run_host(interface);
                 }

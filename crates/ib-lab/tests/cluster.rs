@@ -66,6 +66,8 @@ fn drops(simulation: &Simulation) -> String {
             *sum.entry(drop.name()).or_insert(0) += n;
         }
     }
+    let fabric = simulation.lab().fabric();
+    sum.extend(ib_fabric::Drop::ALL.iter().map(|drop| (drop.name(), fabric.dropped(*drop))));
     sum.retain(|_, n| *n > 0);
     format!("{sum:?}")
 }

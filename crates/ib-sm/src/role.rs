@@ -145,7 +145,8 @@ NotActive    - - - - - - Standby -
         let mut picture = format!("{:13}", "");
         picture.push_str(&signals.map(|s| format!("{s:?}")).join(" "));
         for role in [Role::Discovering, Role::Standby, Role::Master, Role::NotActive] {
-            let cells = signals.map(|s| role.after(s).map_or_else(|_| String::from("-"), |to| format!("{to:?}")));
+            let cells =
+                signals.map(|s| role.after(s).map_or_else(|_| String::from("-"), |to| format!("{to:?}")));
             picture.push_str(&format!("\n{:13}{}", format!("{role:?}"), cells.join(" ")));
         }
         assert_eq!(format!("\n{picture}\n"), MATRIX);

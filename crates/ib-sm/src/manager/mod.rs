@@ -35,12 +35,7 @@ use crate::{
     sa::Administration,
     snapshot::SmSnapshot,
     subnet::{NodeId, Subnet},
-    sweep::{
-        Phase, Sweep, SweepCounters,
-        discover::Thoroughness,
-        job::Job,
-        lids::LidBook,
-    },
+    sweep::{Phase, Sweep, SweepCounters, discover::Thoroughness, job::Job, lids::LidBook},
     transact::{TransactionCounters, Transactions},
     trap::{PATIENCE, Reaction, TrapCounters, Traps},
 };

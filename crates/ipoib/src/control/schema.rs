@@ -307,6 +307,8 @@ pub struct SmRow {
     pub lids: u64,
     /// Nodes it found.
     pub nodes: u64,
+    /// Links it found.
+    pub links: u64,
     /// Multicast groups it keeps.
     pub groups: u64,
 }

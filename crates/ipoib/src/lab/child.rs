@@ -43,7 +43,8 @@ impl Child {
     /// Its exit code if it has ended; 128 and the number of the signal that killed it.
     pub(super) fn poll(&mut self) -> io::Result<Option<ExitCode>> {
         let status = self.0.try_wait()?;
-        let code = |s: process::ExitStatus| s.code().or(s.signal().map(|signal| 128 + signal)).unwrap_or(1);
+        let code =
+            |s: process::ExitStatus| s.code().or_else(|| s.signal().map(|signal| 128 + signal)).unwrap_or(1);
         Ok(status.map(|status| ExitCode::from(u8::try_from(code(status)).unwrap_or(u8::MAX))))
     }
 

@@ -141,7 +141,7 @@ impl Running {
     fn limit(&self) -> Option<Duration> {
         let all_have_carrier = !self.is_up && self.runtime.up() == self.runtime.faces.len();
         let captures = self.runtime.captures.any();
-        all_have_carrier.then_some(LOOK_AGAIN).or(captures.then_some(REAP_CAPTURES))
+        all_have_carrier.then_some(LOOK_AGAIN).or_else(|| captures.then_some(REAP_CAPTURES))
     }
 
     fn start_command(&self, command: &[std::ffi::OsString]) -> Result<Child> {

@@ -95,7 +95,8 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
     for row in rows {
         let lost = number(row, "mads_timed_out");
         let lost = if lost == 0 { String::new() } else { format!("\n{lost} lost") };
-        let of_subnet = ["nodes", "lids", "groups"].map(|name| format!("{} {name}", text(row, name)));
+        let of_subnet =
+            ["nodes", "links", "lids", "groups"].map(|name| format!("{} {name}", text(row, name)));
         lines.add([
             format!("{}\n{}", text(row, "node"), text(row, "guid")),
             format!("{}\npriority {}", text(row, "role"), text(row, "priority")),

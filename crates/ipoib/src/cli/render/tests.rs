@@ -118,6 +118,7 @@ fn all() -> Vec<(Noun, Shown)> {
         mads_timed_out: 4,
         lids: 10_000,
         nodes: 10_000,
+        links: 6,
         groups: 100,
     };
     vec![

@@ -97,10 +97,17 @@ pub(super) fn managers(lab: &Running) -> Vec<SmRow> {
                 lids: snapshot.nodes.iter().flat_map(|node| &node.ports).filter(|port| port.lid != 0).count()
                     as u64,
                 nodes: snapshot.nodes.len() as u64,
+                links: links(sm),
                 groups: snapshot.administration.groups.len() as u64,
             }
         })
         .collect()
+}
+
+/// Links between nodes the manager found; each has two ends.
+fn links(sm: &SubnetManager) -> u64 {
+    let ends = sm.subnet().nodes().flat_map(|(_, node)| &node.ports).filter(|port| port.peer.is_some());
+    ends.count() as u64 / 2
 }
 
 const fn role_word(role: Role) -> &'static str {
