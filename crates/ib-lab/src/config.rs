@@ -3,8 +3,14 @@
 use alloc::{string::String, vec::Vec};
 
 use ib_fabric::{FabricConfig, topology::Topology};
-use ib_sm::{SmConfig, partition::Partitions};
-use ib_wire::addr::{PKey, PortNum, Scope};
+use ib_sm::{
+    SmConfig,
+    partition::{Identity, Partitions},
+};
+use ib_wire::{
+    addr::{Guid, PKey, PortNum, Scope},
+    mad::attr::NodeType,
+};
 
 /// Everything that decides how a lab comes up. The same value and the same inputs at the same times give the
 /// same run.
@@ -55,12 +61,34 @@ pub struct InterfaceConfig {
     pub tx_ring_size: u16,
     /// Scope of the broadcast group.
     pub scope: Scope,
-    /// Further partitions, each of which gives every port a child interface.
+    /// Further partitions. Each gives a child interface to every port that a manager's partitions make its
+    /// member; to every port, if there is no manager from the start.
     pub children: Vec<PKey>,
+    /// With these, only ports that belong to a child's partition have it.
+    pub members: Option<Partitions>,
+}
+
+impl InterfaceConfig {
+    /// The children of a host's port.
+    pub(crate) fn children_of(&self, guid: Guid) -> impl Iterator<Item = PKey> {
+        let port = Identity { guid, node_type: NodeType::CA, is_own: false };
+        let keys = self.members.as_ref().map(|partitions| partitions.pkeys(port));
+        let has = move |child: &PKey| {
+            let same = |key: &PKey| key.partition() == child.partition();
+            keys.as_ref().is_none_or(|keys| keys.iter().any(same))
+        };
+        self.children.iter().map(|child| child.full()).filter(has)
+    }
 }
 
 impl Default for InterfaceConfig {
     fn default() -> Self {
-        Self { max_address_vector: 2048, tx_ring_size: 128, scope: Scope::LINK_LOCAL, children: Vec::new() }
+        Self {
+            max_address_vector: 2048,
+            tx_ring_size: 128,
+            scope: Scope::LINK_LOCAL,
+            children: Vec::new(),
+            members: None,
+        }
     }
 }

@@ -92,17 +92,9 @@ impl Lab {
                     config.seed,
                     now,
                 )?;
-                for child in &config.interfaces.children {
-                    let name = format!("{parent}.{:04x}", child.full().0);
-                    lab.add_interface(
-                        &node.name,
-                        name,
-                        port,
-                        child.full(),
-                        &config.interfaces,
-                        config.seed,
-                        now,
-                    )?;
+                for child in config.interfaces.children_of(lab.fabric.port_view(port).guid) {
+                    let name = format!("{parent}.{:04x}", child.0);
+                    lab.add_interface(&node.name, name, port, child, &config.interfaces, config.seed, now)?;
                 }
             }
         }

@@ -81,7 +81,8 @@ impl Running {
         Ok(())
     }
 
-    fn start_manager(&mut self, node: Option<&str>) -> Result<()> {
+    /// Starts a manager of ours, on the first switch if no place is named.
+    pub(super) fn start_manager(&mut self, node: Option<&str>) -> Result<()> {
         let place = node.map(|name| {
             let found = self.topology.find(name).with_context(|| format!("no switch or host {name}"))?;
             let port = if self.topology[found].is_switch() { 0 } else { 1 };

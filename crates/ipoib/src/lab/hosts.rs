@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use ib_lab::{InterfaceId, Lab};
-use ib_wire::addr::{HwAddr, Mac};
+use ib_wire::addr::{HwAddr, Mac, PKey};
 
 use super::addresses::{Assigned, assign, hosts_file};
 use crate::os::{
@@ -77,7 +77,7 @@ pub(super) struct Made {
 }
 
 /// The hosts of a lab, in order, and what each of their interfaces is to be.
-pub(super) fn plan(lab: &Lab) -> Vec<HostPlan> {
+pub(super) fn plan(lab: &Lab, children: &[PKey]) -> Vec<HostPlan> {
     let mut hosts: Vec<HostPlan> = Vec::new();
     for (id, attached) in lab.interfaces() {
         if hosts.last().is_none_or(|host| host.name != attached.host) {
@@ -100,11 +100,21 @@ pub(super) fn plan(lab: &Lab) -> Vec<HostPlan> {
     }
     let count = hosts.len();
     for (number, host) in hosts.iter_mut().enumerate() {
-        for (nth, face) in host.faces.iter_mut().enumerate() {
-            face.addresses = assign(count, number + 1, nth);
+        for face in &mut host.faces {
+            face.addresses = assign(count, number + 1, nth(&face.name, children));
         }
     }
     hosts
+}
+
+/// The number of an interface of this name among all that a host can have, so that all who are in a partition are in
+/// one network.
+fn nth(name: &str, children: &[PKey]) -> usize {
+    let (parent, child) = name.split_once('.').unwrap_or((name, ""));
+    let port = parent.trim_start_matches("ib").parse::<usize>().unwrap_or(0);
+    let child = u16::from_str_radix(child, 16).ok();
+    let child = child.and_then(|child| children.iter().position(|key| key.full().0 == child));
+    port * (1 + children.len()) + child.map_or(0, |child| child + 1)
 }
 
 /// Writes the files all hosts see, and those of each.

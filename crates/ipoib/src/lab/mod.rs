@@ -51,7 +51,7 @@ struct Running {
     started: Instant,
     seed: u64,
     lids: Option<PathBuf>,
-    /// How a manager that is started later is set.
+    /// How a manager is set.
     manager: ManagerConfig,
     is_up: bool,
 }
@@ -68,7 +68,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     let seed = plan.seed.unwrap_or_else(|| started.as_nanos() ^ u64::from(std::process::id()) << 40);
     let manager = manager_config(&plan)?;
     let lab = Lab::new(lab_config(&plan, &manager, seed)?, started)?;
-    let hosts = hosts::plan(&lab);
+    let hosts = hosts::plan(&lab, &plan.children);
     let specs = hosts::write_files(dir.path(), &hosts)?;
     let made = hosts::make(&hosts, &specs, |n| progress.hosts(n, hosts.len()))?;
 
@@ -82,7 +82,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         }
     })?;
 
-    let LabPlan { topology, lids, capture, command, .. } = plan;
+    let LabPlan { topology, sm, lids, capture, command, .. } = plan;
     let mut running =
         Running { name, topology, runtime, dir, privilege, started, seed, lids, manager, is_up: false };
     running.link_programs()?;
@@ -91,6 +91,10 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         runtime.captures.start_file(&mut runtime.lab, &running.topology, &path, clock::now())?;
     }
     running.runtime.start()?;
+    // Only now, so that a capture sees all it does.
+    if sm == SmChoice::Embedded {
+        running.start_manager(None)?;
+    }
     let code = running.serve(&progress, command);
     let now = clock::now();
     running.runtime.captures.finish(&mut running.runtime.lab, now);
@@ -210,14 +214,12 @@ fn manager_config(plan: &LabPlan) -> Result<ManagerConfig> {
 fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<LabConfig> {
     let mut config = LabConfig::new(plan.topology.clone());
     config.seed = seed;
-    config.managers = match plan.sm {
-        SmChoice::Embedded => vec![manager.clone()],
-        SmChoice::None => Vec::new(),
-    };
+    config.managers = Vec::new();
     config.interfaces = InterfaceConfig {
         max_address_vector: plan.max_address_vector,
         tx_ring_size: u16::try_from(plan.tx_ring_size).context("tx_ring_size: at most 65535")?,
         children: plan.children.clone(),
+        members: plan.partitions.as_ref().map(|_| manager.partitions.clone()),
         ..InterfaceConfig::default()
     };
     Ok(config)
