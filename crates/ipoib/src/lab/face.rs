@@ -37,10 +37,7 @@ impl Face {
         let neighbors = state.neighbors.iter().filter_map(|n| Some((n.addr, n.mac?))).collect();
         let before = std::mem::replace(&mut self.neighbors, neighbors);
         let gone = before.into_iter().filter(|(ip, mac)| self.neighbors.get(ip) != Some(mac));
-        let gone: Vec<_> = gone.filter(|(_, mac)| !self.knows(*mac)).collect();
-        told.extend(
-            gone.into_iter().map(|(ip, mac)| Told::Host(HostEvent::NeighborGone { ip: Some(ip), mac })),
-        );
+        told.extend(gone.map(|(ip, mac)| neighbor_gone(ip, mac)));
         told.extend(state.addresses.iter().map(|a| Told::Host(HostEvent::AddressAdded(a.addr))));
         told.extend(state.groups.into_iter().map(|group| Told::Host(HostEvent::GroupJoined(group))));
         told.extend(state.link.map(|link| Told::Admin(link.is_up())));
@@ -87,10 +84,6 @@ impl Face {
         self.sends
     }
 
-    fn knows(&self, mac: Mac) -> bool {
-        self.neighbors.values().any(|known| *known == mac)
-    }
-
     fn understand(&mut self, event: KernelEvent) -> Option<Told> {
         let host = match event {
             KernelEvent::LinkUp => return Some(Told::Admin(true)),
@@ -102,21 +95,21 @@ impl Face {
             KernelEvent::GroupLeft { group } => HostEvent::GroupLeft(group),
             KernelEvent::NeighborUpdated { addr, mac, .. } => {
                 let before = self.neighbors.insert(addr, mac).filter(|before| *before != mac);
-                return before.and_then(|before| self.neighbor_gone(addr, before));
+                return before.map(|before| neighbor_gone(addr, before));
             }
             KernelEvent::NeighborFailed { addr, mac } => HostEvent::NeighborFailed { ip: addr, mac },
             KernelEvent::NeighborGone { addr, mac } => {
                 let mac = self.neighbors.remove(&addr).or(mac)?;
-                return self.neighbor_gone(addr, mac);
+                return Some(neighbor_gone(addr, mac));
             }
             KernelEvent::Overrun => return Some(Told::Overrun),
             KernelEvent::MacChanged { .. } => return None,
         };
         Some(Told::Host(host))
     }
+}
 
-    /// A peer may have several IP addresses: it is gone with the last of them.
-    fn neighbor_gone(&self, ip: IpAddr, mac: Mac) -> Option<Told> {
-        (!self.knows(mac)).then_some(Told::Host(HostEvent::NeighborGone { ip: Some(ip), mac }))
-    }
+/// Of a peer with several IP addresses each is told: the engine knows which was the last.
+const fn neighbor_gone(ip: IpAddr, mac: Mac) -> Told {
+    Told::Host(HostEvent::NeighborGone { ip: Some(ip), mac })
 }
