@@ -1,6 +1,9 @@
 //! Talk, on stderr: the log of a lab.
 
-use std::{env, io};
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -24,7 +27,9 @@ pub(super) fn begin(verbosity: u8) {
         }
         Err(_) => default,
     };
-    let lines = fmt::layer().with_writer(io::stderr).with_target(verbosity > 2).without_time();
+    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let lines =
+        fmt::layer().with_writer(io::stderr).with_ansi(colours).with_target(verbosity > 2).without_time();
     // There is one already if a test or another program began before us.
     let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
 }
