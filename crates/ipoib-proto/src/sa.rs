@@ -135,6 +135,11 @@ impl SaClient {
         self.in_flight
     }
 
+    /// True while a path is being asked for.
+    pub(crate) fn asks_for_paths(&self) -> bool {
+        self.by_subject.keys().any(|subject| matches!(subject, Subject::Path(_)))
+    }
+
     /// Asks; a question about the same subject is given up for this one.
     pub(crate) fn ask(&mut self, cx: &mut Context, subject: Subject, question: &Question) {
         self.cancel(cx, subject);

@@ -37,8 +37,12 @@ struct Stranger {
 }
 
 impl Strangers {
-    /// A datagram came from `qpn` at `lid`: asks who that is, unless that was just asked.
+    /// A datagram came from `qpn` at `lid`: asks who that is, unless that was just asked, or an answer under way
+    /// may tell: then the next datagram asks.
     pub(crate) fn meet(&mut self, cx: &mut Context, sa: &mut SaClient, local: &Local, lid: Lid, qpn: Qpn) {
+        if sa.asks_for_paths() {
+            return;
+        }
         if let Some(known) = self.asked.iter_mut().find(|s| (s.lid, s.qpn) == (lid, qpn)) {
             if known.again > cx.now {
                 return;
