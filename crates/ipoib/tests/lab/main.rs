@@ -1,0 +1,20 @@
+//! The built program from outside, with the programs its users run: every test brings labs up, works in their
+//! hosts, and ends them. Traffic stays in the namespaces of the labs.
+
+mod captures;
+mod commands;
+mod dhcp;
+mod ends;
+mod faults;
+mod groups;
+mod harness;
+mod interface;
+mod large;
+mod manager;
+mod neighbors;
+mod partitions;
+mod ping;
+mod rootless;
+mod several;
+mod shows;
+mod streams;
