@@ -177,20 +177,25 @@ pub(super) fn make(
 }
 
 fn make_host(plan: &HostPlan, spec: &HostSpec) -> Result<Made> {
-    let inside = || plan.faces.iter().map(make_face).collect::<Result<Vec<_>>>();
+    let alone = plan.faces.len() == 1;
+    let inside = || plan.faces.iter().map(|face| make_face(face, alone)).collect::<Result<Vec<_>>>();
     let (space, faces) = HostSpace::create_with(spec, inside)?;
     let faces = faces.with_context(|| format!("host {}", plan.name))?;
     Ok(Made { space, faces })
 }
 
-/// Makes one interface in the calling thread's namespace and sets it up; its carrier is still off.
-fn make_face(plan: &FacePlan) -> Result<(FacePlan, Tap, Netlink, Monitor)> {
+/// Makes one interface in the calling thread's namespace and sets it up; its carrier is still off. `alone` if the host
+/// has no other.
+fn make_face(plan: &FacePlan, alone: bool) -> Result<(FacePlan, Tap, Netlink, Monitor)> {
     let tap = Tap::create(&plan.name)?;
     let mut netlink = Netlink::open()?;
     let index = tap.index();
     // Addresses and the way back survive `ip link set down`, as they do on a server's ib0.
     let keep = format!("/proc/sys/net/ipv6/conf/{}/keep_addr_on_down", plan.name);
     let has_ipv6 = fs::write(&keep, "1").is_ok();
+    if !alone {
+        answer_for_itself(&plan.name);
+    }
     let config = LinkConfig {
         mac: Some(plan.mac),
         mtu: Some(plan.mtu),
@@ -209,6 +214,16 @@ fn make_face(plan: &FacePlan) -> Result<(FacePlan, Tap, Netlink, Monitor)> {
         }
     }
     Ok((plan.clone(), tap, netlink, monitor))
+}
+
+/// Interfaces on one fabric hear the same questions: each is to answer for its own addresses alone, where Linux would
+/// let it answer for all its host's.
+fn answer_for_itself(interface: &str) {
+    for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+        if let Err(error) = fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/{name}"), value) {
+            tracing::warn!(interface, name, %error, "setting");
+        }
+    }
 }
 
 /// Takes the hosts apart: their namespaces, and all interfaces in the order of their numbers.
