@@ -36,7 +36,9 @@ impl Order {
     /// has a path.
     pub(crate) fn from_roots(graph: &Graph) -> Self {
         let roots = central(graph);
-        let depth = graph.steps_from(roots.into_iter());
+        // An edge that leads one way only - a switch that lies about where it was entered - reaches nobody.
+        let reached = |depth: u32| if depth == u32::MAX { 0 } else { depth };
+        let depth: Vec<u32> = graph.steps_from(roots.into_iter()).into_iter().map(reached).collect();
         let deepest = depth.iter().copied().max().unwrap_or(0);
         Self::by_height(graph, depth.into_iter().map(|depth| deepest - depth).collect())
     }

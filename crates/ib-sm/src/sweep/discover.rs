@@ -318,7 +318,12 @@ impl Walk {
     fn unlink_all(&mut self, subnet: &mut Subnet, id: NodeId) {
         let ports: Vec<PortNum> = subnet.node(id).physical_ports().map(|(num, _)| num).collect();
         for num in ports {
-            self.unlink(subnet, PortId { node: id, num });
+            let id = PortId { node: id, num };
+            self.unlink(subnet, id);
+            // Nobody probes behind a switch that has left: when it is back, its ports are looked at afresh.
+            if let Some(port) = subnet.port_mut(id) {
+                port.silent = false;
+            }
         }
     }
 
