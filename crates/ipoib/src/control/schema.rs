@@ -274,9 +274,9 @@ pub struct CounterRow {
     pub node: String,
     /// What there: `ib0`, `port 3`, `sa-client`, `queue`.
     pub part: String,
-    /// Counters by name, zeros included.
+    /// Counters by name; of ports, which are many, those that are not zero.
     pub counters: BTreeMap<String, u64>,
-    /// Discarded packets by reason, zeros included.
+    /// Discarded packets by reason; of ports, what happened at all.
     pub drops: BTreeMap<String, u64>,
 }
 

@@ -16,7 +16,7 @@ fn lab_runs(options: &[&str], command: &[&str]) -> Done {
 #[test]
 fn a_lab_is_one_command_away() {
     require(&[("ping", "iputils-ping")]);
-    let done = lab_runs(&[], &["ping", "-c", "3", "-i", "0.2", "h2"]);
+    let done = lab_runs(&[], &["ping", "-c", "3", "h2"]);
     done.exits(0).says(&["3 received", " 0% packet loss", "h2"]);
     println!("{:?}", done.took);
 }
@@ -52,10 +52,6 @@ fn a_command_sees_the_host_it_runs_in() {
 #[test]
 fn a_host_without_ping_has_the_labs_own() {
     let lab = Lab::start(&["--topology", "star:2"]);
-    let ping = |words: &[&str]| {
-        let command = [&["env", "PATH=/nonexistent", "ping"], words].concat();
-        run(lab.command("h1", &command).env("PATH", "/nonexistent"), PATIENCE)
-    };
     // Through `exec`, whose PATH has the lab's programs at its end.
     let own = |words: &[&str]| {
         run(lab.command("h1", &[&["ping"], words].concat()).env("PATH", "/nonexistent"), PATIENCE)
@@ -63,7 +59,6 @@ fn a_host_without_ping_has_the_labs_own() {
     own(&["-c", "3", "h2"]).exits(0).says(&["0% packet loss"]);
     own(&["-6", "-c", "1", "h2"]).exits(0).says(&["0% packet loss", "fd77::2"]);
     own(&["-c", "1", "10.77.0.9"]).exits(1);
-    assert!(!ping(&["-c", "1", "h2"]).status.success(), "the lab's ping is found by PATH alone");
 
     let name = new_name();
     let mut alone = ipoib(["lab", "--name", &name, "--topology", "star:2", "--", "ping", "-c", "3", "h2"]);
