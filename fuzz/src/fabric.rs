@@ -252,7 +252,7 @@ impl Scene {
         let keep = input.arbitrary()?;
         self.lab.with_fabric(now, |fabric| {
             let methods = if keep { MethodMask::NONE } else { MethodMask::of(&[Method::SEND]) };
-            let Ok(agent) = fabric.register_agent(port, AgentSpec { class, methods }) else { return };
+            let Ok(agent) = fabric.register_agent(port, AgentSpec::new(class, methods)) else { return };
             let _ = fabric.send_mad(now, port, agent, to, &mad);
             if !keep {
                 fabric.unregister_agent(port, agent);

@@ -60,11 +60,12 @@ impl Scene {
         };
         let port = port.expect("every plan has it");
         let mut agent = |class, methods: &[Method]| {
-            let spec = AgentSpec { class, methods: MethodMask::of(methods) };
+            let spec = AgentSpec::new(class, MethodMask::of(methods));
             fabric.register_agent(port, spec).expect("nobody else is there")
         };
-        let subnet =
-            agent(MgmtClass::SUBN_LID, &[Method::GET, Method::SET, Method::TRAP, Method::TRAP_REPRESS]);
+        let smps = [Method::GET, Method::SET, Method::TRAP, Method::TRAP_REPRESS];
+        let subnet = agent(MgmtClass::SUBN_LID, &smps);
+        agent(MgmtClass::SUBN_DIRECTED, &smps);
         let administration = agent(
             MgmtClass::SUBN_ADM,
             &[Method::GET, Method::SET, Method::GET_TABLE, Method::GET_MULTI, Method::DELETE, Method::TRAP],

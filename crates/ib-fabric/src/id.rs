@@ -45,3 +45,10 @@ macro_rules! positions {
 }
 
 positions! { NodeId PortId LinkId }
+
+impl AgentId {
+    /// Its number: the high half of the transaction identifiers of its requests.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}

@@ -37,7 +37,7 @@ mod walk;
 pub use config::FabricConfig;
 pub use counters::Counter;
 pub use drop::Drop;
-pub use endport::{AgentSpec, MethodMask};
+pub use endport::{AgentSpec, MethodMask, Oui};
 pub use error::{BuildError, CreateQpError, QpError, RegisterError, SendError};
 pub use fabric::Fabric;
 pub use id::{AgentId, LinkId, NodeId, PortId, TapId};

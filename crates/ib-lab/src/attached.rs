@@ -35,6 +35,6 @@ pub struct Manager {
     pub node: String,
     /// The port.
     pub port: PortId,
-    pub(crate) subnet: AgentId,
-    pub(crate) administration: AgentId,
+    /// Its agents: for SMPs by LID, for those on a directed route, for subnet administration.
+    pub(crate) agents: [AgentId; 3],
 }

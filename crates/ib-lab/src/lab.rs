@@ -6,7 +6,7 @@
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 
 use ib_fabric::{
-    AgentId, AgentSpec, Fabric, MethodMask, Output as FabricOutput, PortId,
+    AgentId, AgentSpec, Fabric, MethodMask, Output as FabricOutput, PortId, RegisterError,
     topology::{NodeKind, Topology},
 };
 use ib_sm::{Output as SmOutput, SmPort, SubnetManager};
@@ -23,6 +23,7 @@ use ipoib_proto::{Config, HostEvent, Interface, Output as InterfaceOutput};
 use crate::{
     InterfaceId, LabConfig, LabError, ManagerConfig, Output, Tapped,
     attached::{Attached, Manager},
+    program::{AgentCounters, Outgoing, ProgramError, ProgramSpec, Programs},
     timers::Timers,
 };
 
@@ -32,6 +33,7 @@ pub struct Lab {
     fabric: Fabric,
     managers: Vec<Manager>,
     interfaces: Vec<Attached>,
+    programs: Programs,
     /// Interfaces of each end port, by the port's number.
     residents: Vec<Vec<InterfaceId>>,
     timers: Timers,
@@ -44,6 +46,7 @@ pub struct Lab {
 #[derive(Clone, Copy)]
 enum Holder {
     Fabric,
+    Programs,
     Manager(usize),
     Interface(usize),
 }
@@ -52,15 +55,17 @@ impl Holder {
     const fn number(self) -> usize {
         match self {
             Self::Fabric => 0,
-            Self::Manager(i) => 1 + 2 * i,
-            Self::Interface(i) => 2 + 2 * i,
+            Self::Programs => 1,
+            Self::Manager(i) => 2 + 2 * i,
+            Self::Interface(i) => 3 + 2 * i,
         }
     }
 
     const fn of(number: usize) -> Self {
         match number {
             0 => Self::Fabric,
-            n if n % 2 == 1 => Self::Manager(n / 2),
+            1 => Self::Programs,
+            n if n % 2 == 0 => Self::Manager(n / 2 - 1),
             n => Self::Interface(n / 2 - 1),
         }
     }
@@ -74,6 +79,7 @@ impl Lab {
             fabric,
             managers: Vec::new(),
             interfaces: Vec::new(),
+            programs: Programs::default(),
             residents: Vec::new(),
             timers: Timers::default(),
             manager_place: manager_place(&config.topology),
@@ -128,6 +134,7 @@ impl Lab {
         while let Some(holder) = self.timers.expire(now) {
             match Holder::of(holder) {
                 Holder::Fabric => self.fabric.handle_timeout(now),
+                Holder::Programs => self.programs.handle_timeout(now, &mut self.fabric),
                 Holder::Manager(i) => {
                     if let Some(sm) = &mut self.managers[i].sm {
                         sm.handle_timeout(now);
@@ -162,15 +169,15 @@ impl Lab {
             Method::DELETE,
             Method::TRAP,
         ]);
-        let subnet =
-            self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_LID, methods: smp })?;
-        let administration =
-            self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_ADM, methods: sa })?;
+        let agents = self.register_agents(
+            port,
+            [(MgmtClass::SUBN_LID, smp), (MgmtClass::SUBN_DIRECTED, smp), (MgmtClass::SUBN_ADM, sa)],
+        )?;
         let mut sm = SubnetManager::new(config.sm, SmPort { guid: view.guid }, seed, now);
         sm.set_partitions(now, config.partitions);
         sm.handle_port(now, &view);
         let index = self.managers.len();
-        self.managers.push(Manager { sm: Some(sm), node, port, subnet, administration });
+        self.managers.push(Manager { sm: Some(sm), node, port, agents });
         self.run_manager(now, index);
         self.settle(now);
         Ok(index)
@@ -180,7 +187,7 @@ impl Lab {
     pub fn kill_manager(&mut self, now: Instant, index: usize) {
         let Some(manager) = self.managers.get_mut(index) else { return };
         if manager.sm.take().is_some() {
-            let (port, agents) = (manager.port, [manager.subnet, manager.administration]);
+            let (port, agents) = (manager.port, manager.agents);
             agents.into_iter().for_each(|agent| self.fabric.unregister_agent(port, agent));
             self.fabric.set_is_sm(now, port, false);
             self.timers.set(Holder::Manager(index).number(), None);
@@ -207,6 +214,33 @@ impl Lab {
         let result = work(&mut self.fabric);
         self.settle(now);
         result
+    }
+
+    /// Opens an agent for a program at a port.
+    pub fn open_agent(&mut self, port: PortId, spec: ProgramSpec) -> Result<AgentId, RegisterError> {
+        self.programs.open(&mut self.fabric, port, spec)
+    }
+
+    /// Ends a program's agent: what it waits for will not come.
+    pub fn close_agent(&mut self, agent: AgentId) {
+        self.programs.close(&mut self.fabric, agent);
+    }
+
+    /// Sends a program's MAD.
+    pub fn send_for_program(
+        &mut self,
+        now: Instant,
+        agent: AgentId,
+        outgoing: Outgoing,
+    ) -> Result<(), ProgramError> {
+        let result = self.programs.send(now, &mut self.fabric, agent, outgoing);
+        self.settle(now);
+        result
+    }
+
+    /// What a program's agent has seen; none once it is closed.
+    pub fn agent_counters(&self, agent: AgentId) -> Option<AgentCounters> {
+        self.programs.counters(agent)
     }
 
     /// What the caller is to do.
@@ -239,6 +273,25 @@ impl Lab {
         &self.managers
     }
 
+    /// Registers all of these agents at a port, or none.
+    fn register_agents<const N: usize>(
+        &mut self,
+        port: PortId,
+        wanted: [(MgmtClass, MethodMask); N],
+    ) -> Result<[AgentId; N], RegisterError> {
+        let mut agents = Vec::with_capacity(N);
+        for (class, methods) in wanted {
+            match self.fabric.register_agent(port, AgentSpec::new(class, methods)) {
+                Ok(agent) => agents.push(agent),
+                Err(error) => {
+                    agents.into_iter().for_each(|agent| self.fabric.unregister_agent(port, agent));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(agents.try_into().expect("one for each that was wanted"))
+    }
+
     fn end_port(&self, node: &str, port: PortNum) -> Result<PortId, LabError> {
         self.fabric.end_port(node, port).ok_or_else(|| LabError::NoSuchPort { node: node.into(), port })
     }
@@ -258,7 +311,7 @@ impl Lab {
         let qpn = self.fabric.create_qp(port, None)?;
         let first_here = self.residents.get(port.index()).is_none_or(Vec::is_empty);
         let methods = if first_here { MethodMask::of(&[Method::REPORT]) } else { MethodMask::NONE };
-        let agent = self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_ADM, methods })?;
+        let agent = self.fabric.register_agent(port, AgentSpec::new(MgmtClass::SUBN_ADM, methods))?;
         let config = Config {
             scope: settings.scope,
             max_address_vector: settings.max_address_vector,
@@ -301,7 +354,10 @@ impl Lab {
                     }
                 }
                 FabricOutput::Mad { port, agent, from, mad } => {
-                    if let Ok(mad) = <&Mad>::try_from(&*mad) {
+                    let for_program = self.programs.handle_mad(now, &mut self.fabric, agent, from, &mad);
+                    if let Ok(mad) = <&Mad>::try_from(&*mad)
+                        && !for_program
+                    {
                         self.deliver_mad(now, port, agent, from, mad);
                     }
                 }
@@ -311,7 +367,11 @@ impl Lab {
                 }
             }
         }
+        while let Some(incoming) = self.programs.poll_output() {
+            self.out.push_back(Output::Program(incoming));
+        }
         self.timers.set(Holder::Fabric.number(), self.fabric.poll_timeout());
+        self.timers.set(Holder::Programs.number(), self.programs.poll_timeout());
     }
 
     fn resident(&self, port: PortId, which: impl Fn(&Attached) -> bool) -> Option<InterfaceId> {
@@ -319,9 +379,7 @@ impl Lab {
     }
 
     fn deliver_mad(&mut self, now: Instant, port: PortId, agent: AgentId, from: MadAddress, mad: &Mad) {
-        let manager = |m: &Manager| {
-            m.sm.is_some() && m.port == port && (m.subnet == agent || m.administration == agent)
-        };
+        let manager = |m: &Manager| m.sm.is_some() && m.port == port && m.agents.contains(&agent);
         if let Some(i) = self.managers.iter().position(manager) {
             if let Some(sm) = &mut self.managers[i].sm {
                 sm.handle_mad(now, from, mad);
@@ -396,7 +454,7 @@ impl Lab {
         while let Some(output) = sm.poll_output() {
             match output {
                 SmOutput::Send { to, mad } => {
-                    let agent = if to.qpn == Qpn::SMI { manager.subnet } else { manager.administration };
+                    let agent = manager.agents[if to.qpn == Qpn::SMI { 0 } else { 2 }];
                     let _ = self.fabric.send_mad(now, manager.port, agent, to, &mad);
                 }
                 SmOutput::SetIsSm(on) => self.fabric.set_is_sm(now, manager.port, on),

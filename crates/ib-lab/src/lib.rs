@@ -12,6 +12,7 @@ mod config;
 mod host;
 mod lab;
 mod output;
+mod program;
 mod simulation;
 mod timers;
 
@@ -20,4 +21,5 @@ pub use config::{InterfaceConfig, LabConfig, ManagerConfig};
 pub use host::VirtualHost;
 pub use lab::Lab;
 pub use output::{InterfaceId, LabError, Output, Tapped};
+pub use program::{AgentCounters, Incoming, Outgoing, ProgramError, ProgramSpec};
 pub use simulation::Simulation;

@@ -12,6 +12,8 @@ use ib_wire::{
 };
 use ipoib_proto::{CarrierReason, Event, HostFrame};
 
+use crate::program::Incoming;
+
 /// An interface, by its number in the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceId(pub usize);
@@ -65,6 +67,8 @@ pub enum Output {
         /// What happened.
         event: SmEvent,
     },
+    /// A MAD for a program, or one of its requests back.
+    Program(Incoming),
     /// A packet passed a tap.
     Tapped(Tapped),
 }

@@ -3,13 +3,13 @@
 //! Every parent interface gets a [`VirtualHost`] with an IPv4 address. What happens is written to a log; the
 //! same configuration and the same calls give the same log.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 use core::{net::Ipv4Addr, time::Duration};
 
 use ib_wire::{offload::Offload, time::Instant};
 use ipoib_proto::HostEvent;
 
-use crate::{InterfaceId, Lab, LabConfig, LabError, Output, VirtualHost, timers::Timers};
+use crate::{Incoming, InterfaceId, Lab, LabConfig, LabError, Output, VirtualHost, timers::Timers};
 
 /// A lab, its hosts, and the time it is there.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct Simulation {
     timers: Timers,
     log: Vec<String>,
     frames: FrameDigest,
+    programs: VecDeque<Incoming>,
 }
 
 /// A running hash over all frames that reached hosts, FNV-1a: cheap, and enough to tell two runs apart.
@@ -50,6 +51,7 @@ impl Simulation {
             timers: Timers::default(),
             log: Vec::new(),
             frames: digest,
+            programs: VecDeque::new(),
         };
         let ids: Vec<InterfaceId> = simulation.lab.interfaces().map(|(id, _)| id).collect();
         for id in ids {
@@ -101,6 +103,11 @@ impl Simulation {
         let result = work(&mut self.lab, self.now);
         self.settle();
         result
+    }
+
+    /// The next MAD for a program's agent.
+    pub fn poll_program(&mut self) -> Option<Incoming> {
+        self.programs.pop_front()
     }
 
     /// The time it is.
@@ -164,6 +171,7 @@ impl Simulation {
                 Output::Manager { manager, event } => {
                     self.log.push(format!("{} sm{manager} {event:?}", self.now));
                 }
+                Output::Program(incoming) => self.programs.push_back(incoming),
                 Output::Mtu { .. } | Output::ForgetNeighbor { .. } | Output::Tapped(_) => {}
             }
         }

@@ -4,19 +4,46 @@ use alloc::vec::Vec;
 
 use ib_wire::{
     addr::Tid,
-    mad::{MadHeader, Method, MgmtClass},
+    mad::{Mad, MadHeader, Method, MgmtClass},
 };
 
 use crate::{error::RegisterError, id::AgentId};
 
+/// Identifier of a vendor, as IEEE gives it.
+pub type Oui = [u8; 3];
+
 /// What an agent wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentSpec {
-    /// Class it sends, and takes answers of. `SUBN_LID` stands for directed routes too.
+    /// Class of what it takes unasked. An SMP by LID and one on a directed route are of two classes.
     pub class: MgmtClass,
+    /// Whose form of a vendor class it speaks, where a class is of many vendors (0x30 to 0x4f).
+    pub vendor: Option<Oui>,
     /// Methods it takes unasked.
     pub methods: MethodMask,
 }
+
+impl AgentSpec {
+    /// An agent of a class that has one form only.
+    pub const fn new(class: MgmtClass, methods: MethodMask) -> Self {
+        Self { class, vendor: None, methods }
+    }
+
+    /// An agent that asks, and takes nothing but answers.
+    pub const fn client(class: MgmtClass) -> Self {
+        Self::new(class, MethodMask::NONE)
+    }
+
+    /// True if the agent takes MADs like this one unasked.
+    fn takes(&self, header: &MadHeader, mad: &Mad) -> bool {
+        self.class == header.class
+            && self.methods.has(header.method)
+            && self.vendor.is_none_or(|vendor| mad[VENDOR] == vendor)
+    }
+}
+
+/// Where a MAD of a class of many vendors says whose it is. IBA 1 §16.5.1.
+const VENDOR: core::ops::Range<usize> = 37..40;
 
 /// A set of methods that are not answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +56,11 @@ impl MethodMask {
     /// These methods; the response bit is not looked at.
     pub fn of(methods: &[Method]) -> Self {
         Self(methods.iter().fold(0, |mask, method| mask | Self::bit(*method)))
+    }
+
+    /// The methods whose bits are set: bit `n` for method `n`.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
     }
 
     /// True if `method` is in the set.
@@ -61,7 +93,8 @@ pub(crate) struct Agents(Vec<Agent>);
 impl Agents {
     /// Adds an agent, unless another takes one of its methods.
     pub(crate) fn register(&mut self, id: AgentId, spec: AgentSpec) -> Result<(), RegisterError> {
-        for other in self.0.iter().filter(|agent| agent.spec.class == spec.class) {
+        let same = |agent: &&Agent| (agent.spec.class, agent.spec.vendor) == (spec.class, spec.vendor);
+        for other in self.0.iter().filter(same) {
             if let Some(method) = other.spec.methods.common(spec.methods) {
                 return Err(RegisterError::Taken { class: spec.class, method });
             }
@@ -81,23 +114,12 @@ impl Agents {
     }
 
     /// Who takes a MAD: for an answer the agent whose number stands in its transaction identifier.
-    pub(crate) fn taker(&self, header: &MadHeader) -> Option<AgentId> {
-        let class = registry_class(header.class);
-        let is_taker = |agent: &&Agent| {
-            agent.spec.class == class
-                && if header.is_response() {
-                    agent.id == asker(header.tid)
-                } else {
-                    agent.spec.methods.has(header.method)
-                }
+    pub(crate) fn taker(&self, header: &MadHeader, mad: &Mad) -> Option<AgentId> {
+        let takes = |agent: &&Agent| {
+            if header.is_response() { agent.id == asker(header.tid) } else { agent.spec.takes(header, mad) }
         };
-        self.0.iter().find(is_taker).map(|agent| agent.id)
+        self.0.iter().find(takes).map(|agent| agent.id)
     }
-}
-
-/// The class an agent is registered under.
-pub(crate) const fn registry_class(class: MgmtClass) -> MgmtClass {
-    if class.0 == MgmtClass::SUBN_DIRECTED.0 { MgmtClass::SUBN_LID } else { class }
 }
 
 /// The agent whose request has this transaction identifier.

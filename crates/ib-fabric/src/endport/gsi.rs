@@ -35,7 +35,7 @@ impl Fabric {
             self.send_answer(end, flight, &answer);
             return Ok(());
         }
-        if let Some(agent) = self.ends[end].agents.taker(&header) {
+        if let Some(agent) = self.ends[end].agents.taker(&header, mad) {
             let (port, from, mad) = (PortId::of(end), far_end(flight), packet.payload.clone());
             self.outputs.push_back(Output::Mad { port, agent, from, mad });
             return Ok(());

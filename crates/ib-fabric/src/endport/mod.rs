@@ -18,8 +18,8 @@ mod violation;
 
 use alloc::vec::Vec;
 
-pub use agent::{AgentSpec, MethodMask};
-pub(crate) use agent::{Agents, claimed, registry_class};
+pub use agent::{AgentSpec, MethodMask, Oui};
+pub(crate) use agent::{Agents, claimed};
 use ib_wire::{
     addr::{Gid, Guid, SubnetPrefix},
     mad::attr::GuidBlock,

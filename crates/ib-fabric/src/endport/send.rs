@@ -2,7 +2,7 @@
 
 use ib_wire::{
     addr::{Lid, PKey, Psn, QKey, Qpn, ServiceLevel, VirtualLane},
-    mad::{Mad, MadHeader, MgmtClass, smp::Smp},
+    mad::{Mad, MadHeader, smp::Smp},
     offload::Offload,
     packet::{GlobalRoute, Packet, PacketSpec},
     payload::Payload,
@@ -10,7 +10,7 @@ use ib_wire::{
     ud::{MadAddress, UdSend},
 };
 
-use super::{QpState, claimed, gid, registry_class};
+use super::{QpState, claimed, gid};
 use crate::{
     drop::Drop,
     error::SendError,
@@ -68,7 +68,7 @@ impl Fabric {
         Ok(())
     }
 
-    /// Sends a MAD of an agent's class: SMPs through QP0, all else through QP1.
+    /// Sends a MAD of an agent: SMPs through QP0, all else through QP1, whichever its class belongs to.
     ///
     /// A request gets the agent's number as the top half of its transaction identifier; an answer keeps the one it
     /// has. A directed route starts at this port if its source LID is permissive, else at the switch `to` names.
@@ -83,7 +83,7 @@ impl Fabric {
         let end = port.index();
         let spec = self.ends[end].agents.spec(agent).ok_or(SendError::NoAgent(agent))?;
         let (mut header, _) = MadHeader::parse(mad).expect("a MAD is longer than its header");
-        if registry_class(header.class) != spec.class {
+        if header.class.is_smp() != spec.class.is_smp() {
             return Err(SendError::WrongClass(header.class));
         }
         if !header.is_response() {
@@ -91,7 +91,7 @@ impl Fabric {
         }
         let mut payload = Payload::from(&mad[..]);
         payload.make_mut()[..MadHeader::LEN].copy_from_slice(&header.to_bytes());
-        if spec.class == MgmtClass::SUBN_LID {
+        if spec.class.is_smp() {
             self.send_smp(now, end, to, payload);
             Ok(())
         } else {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use ib_wire::{
     addr::{Lid, MKey, PortNum, Qpn, Tid},
-    layout::Truncated,
+    layout::{Truncated, split},
     mad::{
         AttributeId, MAD_LEN, MadHeader, Method, MgmtClass, Status,
         attr::Notice,
@@ -108,8 +108,9 @@ impl Fabric {
         if header.method == Method::TRAP_REPRESS && self.repress(now, end, &smp)? {
             return Ok(Step::Done);
         }
-        let agent = self.ends[end].agents.taker(&header).ok_or(Drop::SmpUnclaimed)?;
         write(flight, &smp);
+        let (mad, _) = split::<MAD_LEN>(&flight.packet.payload).map_err(|_| Drop::SmpMalformed)?;
+        let agent = self.ends[end].agents.taker(&header, mad).ok_or(Drop::SmpUnclaimed)?;
         let lrh = &flight.packet.lrh;
         let from = MadAddress { sl: lrh.sl, ..MadAddress::smi(lrh.slid) };
         let mad = flight.packet.payload.clone();

@@ -1,6 +1,6 @@
 //! Performance management reads what really passed.
 
-use ib_fabric::{AgentId, AgentSpec, MethodMask};
+use ib_fabric::{AgentId, AgentSpec};
 use ib_wire::{
     addr::{Lid, Mtu, PKey, PortNum, Psn, QKey, Qpn, Rate, ServiceLevel, VirtualLane},
     mad::{
@@ -24,7 +24,7 @@ struct Pma {
 impl Pma {
     fn new() -> Self {
         let mut world = World::star();
-        let spec = AgentSpec { class: MgmtClass::PERFORMANCE, methods: MethodMask::NONE };
+        let spec = AgentSpec::client(MgmtClass::PERFORMANCE);
         let agent = world.fabric.register_agent(world.sm, spec).expect("free");
         Self { world, agent }
     }

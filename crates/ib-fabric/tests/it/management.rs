@@ -240,7 +240,7 @@ fn sm_info_is_for_the_sm_and_silence_without_one() {
     assert_eq!(world.drops("h2", 1)["smp_unclaimed"], 1);
 
     let methods = MethodMask::of(&[Method::GET, Method::SET]);
-    let spec = AgentSpec { class: MgmtClass::SUBN_LID, methods };
+    let spec = AgentSpec::new(MgmtClass::SUBN_LID, methods);
     let port = world.port("h2");
     let agent = world.fabric.register_agent(port, spec).expect("free");
     assert_eq!(
@@ -270,8 +270,7 @@ fn general_mads_go_from_agent_to_agent_and_others_are_refused() {
     let mut world = World::star();
     let (h2, h3) = (world.port("h2"), world.port("h3"));
     let class = MgmtClass::SUBN_ADM;
-    let client =
-        world.fabric.register_agent(h2, AgentSpec { class, methods: MethodMask::NONE }).expect("free");
+    let client = world.fabric.register_agent(h2, AgentSpec::client(class)).expect("free");
     let header = MadHeader::request(class, Method::GET, AttributeId::CLASS_PORT_INFO, 0);
     let to = MadAddress::gsi(world.lid("h3"), ServiceLevel::default());
     world.fabric.send_mad(world.now, h2, client, to, &empty_mad(&header)).expect("sent");
@@ -284,7 +283,7 @@ fn general_mads_go_from_agent_to_agent_and_others_are_refused() {
     assert_eq!(world.drops("h3", 1)["mad_unclaimed"], 1);
 
     let methods = MethodMask::of(&[Method::GET]);
-    let server = world.fabric.register_agent(h3, AgentSpec { class, methods }).expect("free");
+    let server = world.fabric.register_agent(h3, AgentSpec::new(class, methods)).expect("free");
     world.fabric.send_mad(world.now, h2, client, to, &empty_mad(&header)).expect("sent");
     world.drain();
     let question = world.mads.pop_front().expect("the question");

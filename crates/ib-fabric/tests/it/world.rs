@@ -73,7 +73,7 @@ impl World {
     pub(crate) fn raw(topology: &Topology, config: FabricConfig) -> Self {
         let mut fabric = Fabric::new(topology, config, 7, Instant::ZERO).expect("the topology is sane");
         let sm = fabric.end_port("h1", PortNum(1)).expect("h1 is there");
-        let spec = AgentSpec { class: MgmtClass::SUBN_LID, methods: MethodMask::of(&[Method::TRAP]) };
+        let spec = AgentSpec::new(MgmtClass::SUBN_LID, MethodMask::of(&[Method::TRAP]));
         let agent = fabric.register_agent(sm, spec).expect("the first agent");
         Self {
             fabric,

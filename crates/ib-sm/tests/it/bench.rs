@@ -18,7 +18,14 @@ pub(crate) struct Seat {
     pub(crate) sm: Option<SubnetManager>,
     port: PortId,
     smp: AgentId,
+    directed: AgentId,
     gmp: AgentId,
+}
+
+impl Seat {
+    const fn agents(&self) -> [AgentId; 3] {
+        [self.smp, self.directed, self.gmp]
+    }
 }
 
 /// The whole bench.
@@ -67,16 +74,16 @@ impl Bench {
         let num = if self.plan[self.plan.find(node).unwrap()].is_switch() { PortNum(0) } else { PortNum(1) };
         let port = self.fabric.end_port(node, num).unwrap();
         let methods = MethodMask::of(&[Method::GET, Method::SET, Method::TRAP, Method::TRAP_REPRESS]);
-        let smp =
-            self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_LID, methods }).unwrap();
+        let smp = self.fabric.register_agent(port, AgentSpec::new(MgmtClass::SUBN_LID, methods)).unwrap();
+        let directed = AgentSpec::new(MgmtClass::SUBN_DIRECTED, methods);
+        let directed = self.fabric.register_agent(port, directed).unwrap();
         let methods = MethodMask::of(&[Method::GET, Method::SET, Method::GET_TABLE, Method::DELETE]);
-        let gmp =
-            self.fabric.register_agent(port, AgentSpec { class: MgmtClass::SUBN_ADM, methods }).unwrap();
+        let gmp = self.fabric.register_agent(port, AgentSpec::new(MgmtClass::SUBN_ADM, methods)).unwrap();
         let view = self.fabric.port_view(port);
         let seed = self.seats.len() as u64 + 7;
         let mut sm = SubnetManager::new(config, SmPort { guid: view.guid }, seed, self.now);
         sm.handle_port(self.now, &view);
-        self.seats.push(Seat { sm: Some(sm), port, smp, gmp });
+        self.seats.push(Seat { sm: Some(sm), port, smp, directed, gmp });
         self.settle();
         self.seats.len() - 1
     }
@@ -84,7 +91,7 @@ impl Bench {
     /// The manager dies: nobody answers any more.
     pub(crate) fn kill(&mut self, seat: usize) {
         self.seats[seat].sm = None;
-        let (port, agents) = (self.seats[seat].port, [self.seats[seat].smp, self.seats[seat].gmp]);
+        let (port, agents) = (self.seats[seat].port, self.seats[seat].agents());
         agents.into_iter().for_each(|agent| self.fabric.unregister_agent(port, agent));
         self.fabric.set_is_sm(self.now, port, false);
         self.settle();
@@ -184,7 +191,7 @@ impl Bench {
                 match output {
                     FabricOutput::Mad { port, agent, from, mad } => {
                         let mad: Mad = (*mad).try_into().unwrap();
-                        if !self.seats.iter().any(|seat| [seat.smp, seat.gmp].contains(&agent)) {
+                        if !self.seats.iter().any(|seat| seat.agents().contains(&agent)) {
                             self.answers.push((agent, mad));
                             continue;
                         }
@@ -193,8 +200,7 @@ impl Bench {
                             continue;
                         }
                         let now = self.now;
-                        let to =
-                            |seat: &&mut Seat| seat.port == port && [seat.smp, seat.gmp].contains(&agent);
+                        let to = |seat: &&mut Seat| seat.port == port && seat.agents().contains(&agent);
                         if let Some(sm) = self.seats.iter_mut().find(to).and_then(|seat| seat.sm.as_mut()) {
                             sm.handle_mad(now, from, &mad);
                         }

@@ -1,6 +1,6 @@
 //! What the administration promises, the switches do: groups and partitions.
 
-use ib_fabric::{AgentId, AgentSpec, MethodMask, PortId};
+use ib_fabric::{AgentId, AgentSpec, PortId};
 use ib_sm::{SmConfig, SmEvent, partition::Partitions};
 use ib_wire::{
     addr::{PKey, PortNum, QKey, Qpn, Rate, Scope, ServiceLevel},
@@ -28,7 +28,7 @@ struct Host {
 impl Host {
     fn new(bench: &mut Bench, name: &str) -> Self {
         let port = bench.fabric.end_port(name, PortNum(1)).unwrap();
-        let spec = AgentSpec { class: MgmtClass::SUBN_ADM, methods: MethodMask::NONE };
+        let spec = AgentSpec::client(MgmtClass::SUBN_ADM);
         let agent = bench.fabric.register_agent(port, spec).unwrap();
         let qpn = bench.fabric.create_qp(port, None).unwrap();
         let keys = QpCommand::SetKeys { pkey: PKey::DEFAULT_FULL, qkey: QKey(0xb1b) };

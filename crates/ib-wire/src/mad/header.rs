@@ -51,6 +51,13 @@ impl MadHeader {
     }
 }
 
+impl MgmtClass {
+    /// True for subnet management in both its forms: what goes through QP0.
+    pub const fn is_smp(self) -> bool {
+        matches!(self, Self::SUBN_LID | Self::SUBN_DIRECTED)
+    }
+}
+
 impl Method {
     /// Set in answers.
     pub const RESPONSE_BIT: u8 = 0x80;
