@@ -130,13 +130,19 @@ pub fn write(header: &Header, mad: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(mad);
 }
 
-/// The frame `bytes` begin with, and how many of them it is; none if some are missing.
-pub fn read(bytes: &[u8]) -> Result<Option<(Header, &[u8], usize)>, FrameError> {
-    let Some((prefix, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+/// Bytes of header and MAD that follow a prefix.
+pub fn length(prefix: &[u8; PREFIX]) -> Result<usize, FrameError> {
     let length = u32::from_ne_bytes(*prefix) as usize;
-    if !(HEADER..=HEADER + MAX_MAD).contains(&length) {
-        return Err(FrameError::Length(length));
-    }
+    if (HEADER..=HEADER + MAX_MAD).contains(&length) { Ok(length) } else { Err(FrameError::Length(length)) }
+}
+
+/// A header, its MAD, and how many bytes both are with their prefix.
+pub type Frame<'a> = (Header, &'a [u8], usize);
+
+/// The frame `bytes` begin with; none if some are missing.
+pub fn read(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
+    let Some((prefix, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+    let length = length(prefix)?;
     let Some(frame) = rest.get(..length) else { return Ok(None) };
     let Some((header, mad)) = frame.split_first_chunk() else { return Ok(None) };
     Ok(Some((Header::parse(header), mad, PREFIX + length)))

@@ -6,5 +6,11 @@
 //!
 //! The lab uses the same crate for the other end: [`protocol`] and [`frame`] are what the two say to each other.
 
+pub mod abi;
+mod client;
+pub mod exports;
 pub mod frame;
+mod ports;
 pub mod protocol;
+mod report;
+mod select;
