@@ -11,6 +11,7 @@ use alloc::{
 
 use ib_wire::{
     addr::{PortNum, Qpn},
+    mad::attr::{NodeInfo, PortInfo},
     time::Instant,
     ud::{PortEvent, PortView, QpCommand},
 };
@@ -232,6 +233,19 @@ impl Fabric {
             subnet_timeout: port.info.subnet_timeout,
             pkeys: port.pkeys.as_slice().into(),
         }
+    }
+
+    /// PortInfo of an end port, as an SM reads it.
+    pub fn port_info(&self, port: PortId) -> PortInfo {
+        let port = &self.ports[self.ends[port.index()].port];
+        port.port_info(port.num)
+    }
+
+    /// NodeInfo of the node an end port is of, as asked through it.
+    pub fn node_info(&self, port: PortId) -> NodeInfo {
+        let end = &self.ends[port.index()];
+        let port = &self.ports[end.port];
+        self.nodes[port.node].node_info(end.guid, port.num)
     }
 
     /// How often a packet was dropped for `reason` at any port of the fabric.

@@ -14,6 +14,7 @@ mod progress;
 mod runtime;
 mod show;
 mod story;
+mod umad;
 
 use std::{fs, io::Write, path::PathBuf, process::ExitCode, sync::mpsc, time::Duration};
 
@@ -86,6 +87,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     let mut running =
         Running { name, topology, runtime, dir, privilege, started, seed, lids, manager, is_up: false };
     running.link_programs()?;
+    running.runtime.serve_programs(running.dir.path(), &running.topology)?;
     if let Some(path) = capture {
         let runtime = &mut running.runtime;
         runtime.captures.start_file(&mut runtime.lab, &running.topology, &path, clock::now())?;

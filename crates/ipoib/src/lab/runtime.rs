@@ -3,19 +3,27 @@
 //! Whatever has a descriptor wakes the loop: TAPs, what kernels tell of their hosts, signals, and the control
 //! thread's bell. Everything else is a deadline of the lab.
 
-use std::{os::fd::AsFd, sync::mpsc::Receiver, time::Duration};
+use std::{os::fd::AsFd, path::Path, sync::mpsc::Receiver, time::Duration};
 
 use anyhow::{Context, Result};
+use ib_fabric::topology::Topology;
 use ib_lab::{InterfaceId, Lab, Output};
 use ib_wire::{payload::Pool, time::Instant};
 use ipoib_proto::{CarrierReason, Event};
 
-use super::{capture::Captures, face::Told, frame, hosts::Face, story};
+use super::{
+    capture::Captures,
+    face::Told,
+    frame,
+    hosts::Face,
+    story,
+    umad::{self, Umad},
+};
 use crate::{
     control::Request,
     os::{
         clock,
-        poller::{Interest, Poller},
+        poller::{Interest, Poller, Ready},
         signals::{Signal, Signals},
         space::{HostSpace, drop_together},
         wake::Waker,
@@ -31,6 +39,8 @@ pub(super) struct Runtime {
     pub(super) faces: Vec<Face>,
     pub(super) spaces: Vec<HostSpace>,
     pub(super) captures: Captures,
+    /// Programs that speak MADs; none until [`Runtime::serve_programs`].
+    umad: Option<Umad>,
     /// Carrier of every interface, as last told.
     pub(super) carriers: Vec<CarrierReason>,
     pub(super) requests: Receiver<Request>,
@@ -38,7 +48,7 @@ pub(super) struct Runtime {
     signals: Signals,
     bell: Waker,
     pool: Pool,
-    ready: Vec<u64>,
+    ready: Vec<Ready>,
     /// Frames taken from one TAP before the next has its turn.
     burst: usize,
 }
@@ -85,6 +95,7 @@ impl Runtime {
             faces,
             spaces,
             captures,
+            umad: None,
             carriers,
             requests,
             poller,
@@ -111,13 +122,14 @@ impl Runtime {
         let due = self.lab.poll_timeout().map(|at| at.since(now));
         let timeout = [due, limit].into_iter().flatten().min();
         self.ready.clear();
-        self.ready.extend(self.poller.wait(timeout).context("epoll")?.map(|ready| ready.token));
+        self.ready.extend(self.poller.wait(timeout).context("epoll")?);
         let now = clock::now();
         let mut turn = Turn::default();
         for k in 0..self.ready.len() {
-            match self.ready[k] {
+            match self.ready[k].token {
                 token::SIGNALS => self.take_signals(&mut turn)?,
                 token::BELL => turn.requests |= self.bell.drain(),
+                umad::FIRST_TOKEN.. => self.hear_program(now, self.ready[k]),
                 other => {
                     let i = usize::try_from((other - token::TAP) / 2).context("token")?;
                     if other % 2 == token::TAP % 2 {
@@ -132,7 +144,23 @@ impl Runtime {
             self.lab.handle_timeout(now);
             self.flush();
         }
+        if let Some(umad) = &mut self.umad {
+            umad.write(&mut self.lab, &self.poller);
+        }
         Ok(turn)
+    }
+
+    /// Opens the socket for programs that speak MADs.
+    pub(super) fn serve_programs(&mut self, dir: &Path, topology: &Topology) -> Result<()> {
+        self.umad = Some(Umad::start(dir, topology, &self.lab, &self.poller)?);
+        Ok(())
+    }
+
+    fn hear_program(&mut self, now: Instant, ready: Ready) {
+        if let Some(umad) = &mut self.umad {
+            umad.handle(now, ready, &mut self.lab, &self.poller);
+        }
+        self.flush();
     }
 
     /// Does something to the lab and carries out what comes of it.
@@ -240,6 +268,11 @@ impl Runtime {
                 Output::ForgetNeighbor { interface, mac, ip } => self.faces[interface.0].forget(mac, ip),
                 Output::Interface { interface, event } => self.interface_event(interface, &event),
                 Output::Manager { manager, event } => story::manager(manager, &event),
+                Output::Program(incoming) => {
+                    if let Some(umad) = &mut self.umad {
+                        umad.deliver(&incoming, &self.lab);
+                    }
+                }
                 Output::Tapped(tapped) => self.captures.offer(tapped),
             }
         }

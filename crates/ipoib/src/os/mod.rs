@@ -4,13 +4,16 @@
 //! - [`rundir`]: a lab's directory and name.
 //! - [`space`]: a lab host. [`tap`] and [`vnet`]: its interface as the driver sees it. [`link`]: as the host sees
 //!   it. [`monitor`]: what the host does with it.
+//! - [`local`], [`held`]: how programs that speak MADs reach the lab.
 //! - [`poller`], [`wake`], [`clock`]: the data loop.
 
 pub mod clock;
 mod event;
+pub mod held;
 pub mod icmp;
 pub mod limits;
 pub mod link;
+pub mod local;
 pub mod monitor;
 pub mod poller;
 pub mod rundir;

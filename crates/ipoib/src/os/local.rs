@@ -1,0 +1,160 @@
+//! Unix sockets for programs on this machine: a listener whose connections carry packets, and pairs of streams.
+
+use std::{
+    fs, io,
+    io::IoSlice,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
+    path::Path,
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+        SocketFlags, SocketType, accept_with, bind, listen, recv, send, sendmsg, socket_with, socketpair,
+    },
+};
+
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// A socket in the file system that takes connections of sequenced packets. None of its calls waits.
+#[derive(Debug)]
+pub struct Listener(OwnedFd);
+
+impl Listener {
+    /// Makes the socket at `path`, for its owner alone.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
+        bind(&socket, &SocketAddrUnix::new(path)?)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        listen(&socket, BACKLOG)?;
+        Ok(Self(socket))
+    }
+
+    /// The next connection, if one waits.
+    pub fn accept(&self) -> io::Result<Option<Packets>> {
+        Ok(unless_it_waits(accept_with(&self.0, FLAGS))?.map(Packets))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A connection of sequenced packets.
+#[derive(Debug)]
+pub struct Packets(OwnedFd);
+
+impl Packets {
+    /// The next packet: its length in `space`, 0 at the end of the connection. None if there is none now.
+    pub fn receive(&self, space: &mut [u8]) -> io::Result<Option<usize>> {
+        Ok(unless_it_waits(recv(&self.0, space, RecvFlags::empty()))?.map(|(len, _)| len))
+    }
+
+    /// Sends a packet, and a descriptor with it; an error if there is no room.
+    pub fn send(&self, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = fd.as_ref().map(std::slice::from_ref);
+        if let Some(fds) = fds {
+            control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        sendmsg(&self.0, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+impl AsFd for Packets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// One end of a stream.
+#[derive(Debug)]
+pub struct Stream(OwnedFd);
+
+impl Stream {
+    /// Both ends of a new stream: one of ours, which never waits, and one for a program, which may.
+    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        Ok((Self(ours), theirs))
+    }
+
+    /// What has come: its length in `space`, 0 at the end of the stream. None if nothing has.
+    pub fn read(&self, space: &mut [u8]) -> io::Result<Option<usize>> {
+        Ok(unless_it_waits(rustix::io::read(&self.0, space))?)
+    }
+
+    /// How much of `bytes` has gone, 0 if there is no room.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(unless_it_waits(send(&self.0, bytes, SendFlags::NOSIGNAL))?.unwrap_or(0))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn unless_it_waits<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn packets_keep_their_borders_and_carry_descriptors() {
+        let path = std::env::temp_dir().join(format!("ipoib-local-{}", std::process::id()));
+        let listener = Listener::bind(&path).unwrap();
+        assert!(listener.accept().unwrap().is_none());
+        let client = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None).unwrap();
+        rustix::net::connect(&client, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        let client = Packets(client);
+        let server = listener.accept().unwrap().expect("a connection");
+        let mut space = [0; 16];
+        assert_eq!(server.receive(&mut space).unwrap(), None);
+        client.send(b"one", None).unwrap();
+        client.send(b"three", Some(client.as_fd())).unwrap();
+        assert_eq!(server.receive(&mut space).unwrap(), Some(3));
+        assert_eq!(server.receive(&mut space).unwrap(), Some(5));
+        drop(client);
+        assert_eq!(server.receive(&mut space).unwrap(), Some(0));
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_stream_takes_what_fits_and_waits_at_the_program_s_end_only() {
+        let (ours, theirs) = Stream::pair().unwrap();
+        let mut space = [0; 16];
+        assert_eq!(ours.read(&mut space).unwrap(), None);
+        let full = vec![7; 16 << 20];
+        let went = ours.write(&full).unwrap();
+        assert!((1..full.len()).contains(&went));
+        assert_eq!(ours.write(&full).unwrap(), 0);
+        let mut theirs = fs::File::from(theirs);
+        theirs.read_exact(&mut vec![0; went]).unwrap();
+        theirs.write_all(b"mad").unwrap();
+        assert_eq!(ours.read(&mut space).unwrap(), Some(3));
+        drop(theirs);
+        assert_eq!(ours.read(&mut space).unwrap(), Some(0));
+    }
+}
