@@ -22,8 +22,8 @@ pub struct LabConfig {
     pub fabric: FabricConfig,
     /// Subnet managers that run from the start.
     pub managers: Vec<ManagerConfig>,
-    /// How every interface is set.
-    pub interfaces: InterfaceConfig,
+    /// How every interface is set; none if hosts are to have no interfaces.
+    pub interfaces: Option<InterfaceConfig>,
     /// Origin of all chance.
     pub seed: u64,
 }
@@ -35,7 +35,7 @@ impl LabConfig {
             topology,
             fabric: FabricConfig::default(),
             managers: alloc::vec![ManagerConfig::default()],
-            interfaces: InterfaceConfig::default(),
+            interfaces: Some(InterfaceConfig::default()),
             seed: 1,
         }
     }

@@ -21,7 +21,7 @@ use ib_wire::{
 use ipoib_proto::{Config, HostEvent, Interface, Output as InterfaceOutput};
 
 use crate::{
-    InterfaceId, LabConfig, LabError, ManagerConfig, Output, Tapped,
+    InterfaceConfig, InterfaceId, LabConfig, LabError, ManagerConfig, Output, Tapped,
     attached::{Attached, Manager},
     program::{AgentCounters, Outgoing, ProgramError, ProgramSpec, Programs},
     timers::Timers,
@@ -85,24 +85,8 @@ impl Lab {
             manager_place: manager_place(&config.topology),
             out: VecDeque::new(),
         };
-        for node in config.topology.nodes.iter().filter(|node| node.kind == NodeKind::Hca) {
-            for number in 1..=node.port_count {
-                let parent = format!("ib{}", number - 1);
-                let port = lab.end_port(&node.name, PortNum(number))?;
-                lab.add_interface(
-                    &node.name,
-                    parent.clone(),
-                    port,
-                    PKey::DEFAULT_FULL,
-                    &config.interfaces,
-                    config.seed,
-                    now,
-                )?;
-                for child in config.interfaces.children_of(lab.fabric.port_view(port).guid) {
-                    let name = format!("{parent}.{:04x}", child.0);
-                    lab.add_interface(&node.name, name, port, child, &config.interfaces, config.seed, now)?;
-                }
-            }
+        if let Some(interfaces) = &config.interfaces {
+            lab.add_interfaces(&config.topology, interfaces, config.seed, now)?;
         }
         for manager in config.managers {
             lab.start_manager(now, manager, config.seed)?;
@@ -296,6 +280,36 @@ impl Lab {
         self.fabric.end_port(node, port).ok_or_else(|| LabError::NoSuchPort { node: node.into(), port })
     }
 
+    /// Gives every port of every host its interfaces.
+    fn add_interfaces(
+        &mut self,
+        topology: &Topology,
+        settings: &InterfaceConfig,
+        seed: u64,
+        now: Instant,
+    ) -> Result<(), LabError> {
+        for node in topology.nodes.iter().filter(|node| node.kind == NodeKind::Hca) {
+            for number in 1..=node.port_count {
+                let parent = format!("ib{}", number - 1);
+                let port = self.end_port(&node.name, PortNum(number))?;
+                self.add_interface(
+                    &node.name,
+                    parent.clone(),
+                    port,
+                    PKey::DEFAULT_FULL,
+                    settings,
+                    seed,
+                    now,
+                )?;
+                for child in settings.children_of(self.fabric.port_view(port).guid) {
+                    let name = format!("{parent}.{:04x}", child.0);
+                    self.add_interface(&node.name, name, port, child, settings, seed, now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     #[expect(clippy::too_many_arguments, reason = "each is a fact about the one interface")]
     fn add_interface(
         &mut self,
@@ -303,7 +317,7 @@ impl Lab {
         name: String,
         port: PortId,
         pkey: PKey,
-        settings: &crate::InterfaceConfig,
+        settings: &InterfaceConfig,
         seed: u64,
         now: Instant,
     ) -> Result<(), LabError> {

@@ -80,6 +80,12 @@ pub(super) struct LabArgs {
     /// Who manages the subnet
     #[arg(long, value_name = "SM", value_enum, default_value_t = SmArg::Embedded)]
     pub(super) sm: SmArg,
+    /// The switch or host it runs on; else the first switch for embedded, the first host for opensm
+    #[arg(long, value_name = "NODE")]
+    pub(super) sm_node: Option<String>,
+    /// OpenSM's own configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) opensm_config: Option<PathBuf>,
     /// Partitions, in OpenSM's format
     #[arg(long, value_name = "FILE")]
     pub(super) partitions: Option<PathBuf>,
@@ -274,6 +280,19 @@ pub(super) enum SmVerb {
         #[command(flatten)]
         target: TargetArgs,
         /// The switch or host it is to run at; the lab's choice if none is named
+        #[arg(value_name = "NODE")]
+        node: Option<String>,
+        /// Of several, the one with the highest leads
+        #[arg(long, value_name = "0-15", value_parser = clap::value_parser!(u8).range(0..=15))]
+        priority: Option<u8>,
+    },
+    /// End one of ours as if its process were killed: nothing is undone, nothing handed over
+    #[command(after_help = "Example:\n  ipoib sm kill sw2")]
+    Kill {
+        /// Which lab.
+        #[command(flatten)]
+        target: TargetArgs,
+        /// The switch or host it runs at; not needed while only one runs
         #[arg(value_name = "NODE")]
         node: Option<String>,
     },

@@ -15,8 +15,12 @@ pub struct LabPlan {
     pub name: Option<String>,
     /// What is cabled to what; valid.
     pub topology: Topology,
+    /// True if every host gets its namespaces and interfaces; false for a fabric alone.
+    pub has_hosts: bool,
     /// Who manages the subnet.
     pub sm: SmChoice,
+    /// The switch or host the manager runs at; `None` leaves the choice to the lab.
+    pub place: Option<String>,
     /// Partition definitions, as written.
     pub partitions: Option<FileText>,
     /// Child interfaces: one `ib0.8001` per key in every host whose port has it. Full keys, without duplicates,
@@ -39,10 +43,15 @@ pub struct LabPlan {
 }
 
 /// Who manages the subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SmChoice {
     /// Our own.
     Embedded,
+    /// The distribution's OpenSM.
+    OpenSm {
+        /// Its configuration file.
+        config: Option<PathBuf>,
+    },
     /// Nobody, until the user starts somebody.
     None,
 }
@@ -66,19 +75,14 @@ impl FileText {
 impl LabPlan {
     /// Makes the plan that the arguments ask for.
     pub(super) fn new(args: LabArgs) -> Result<Self> {
-        let sm = match args.sm {
-            SmArg::Embedded => SmChoice::Embedded,
-            SmArg::None => SmChoice::None,
-            SmArg::Opensm => {
-                bail!(
-                    "--sm opensm: not there yet: use --sm embedded, or --sm none and start one with `ipoib exec`"
-                )
-            }
-        };
+        let topology = read_topology(&args.topology)?;
+        let sm = sm_choice(&args, &topology)?;
         Ok(Self {
             name: args.name,
-            topology: read_topology(&args.topology)?,
+            topology,
+            has_hosts: true,
             sm,
+            place: args.sm_node,
             partitions: args.partitions.map(FileText::read).transpose().context("--partitions")?,
             children: children(&args.children).context("--children")?,
             lids: args.lids,
@@ -90,6 +94,31 @@ impl LabPlan {
             verbosity: if args.quiet { 0 } else { 1 + args.verbose },
         })
     }
+}
+
+/// Who manages the subnet, where the topology allows it.
+fn sm_choice(args: &LabArgs, topology: &Topology) -> Result<SmChoice> {
+    if let Some(node) = &args.sm_node
+        && topology.find(node).is_none()
+    {
+        bail!(
+            "--sm-node {node}: no switch or host of the topology: `h1` is the first host, `sw1` the first switch"
+        );
+    }
+    if args.opensm_config.is_some() && args.sm != SmArg::Opensm {
+        bail!("--opensm-config: needs --sm opensm");
+    }
+    if args.lids.is_some() && args.sm != SmArg::Embedded {
+        bail!("--lids: needs --sm embedded: OpenSM keeps its own file, guid2lid, in its cache directory");
+    }
+    if args.sm_node.is_some() && args.sm == SmArg::None {
+        bail!("--sm-node: needs a subnet manager: --sm embedded or --sm opensm");
+    }
+    Ok(match args.sm {
+        SmArg::Embedded => SmChoice::Embedded,
+        SmArg::Opensm => SmChoice::OpenSm { config: args.opensm_config.clone() },
+        SmArg::None => SmChoice::None,
+    })
 }
 
 /// A generator's word is that generator, also if there is a file of the name; write `./pair` for the file.
@@ -168,7 +197,10 @@ mod tests {
         assert!(refusal(&["--topology", "stair:7"]).contains("no generator `stair`: use one of pair star:N"));
         assert!(refusal(&["--topology", "star"]).contains("`star` needs N: write star:N"));
         assert!(refusal(&["--topology", "/no/such.toml"]).contains("/no/such.toml: cannot read"));
-        assert!(refusal(&["--sm", "opensm"]).contains("use --sm embedded"));
+        assert!(refusal(&["--opensm-config", "/etc/o.conf"]).contains("needs --sm opensm"));
+        assert!(refusal(&["--sm-node", "h9"]).contains("no switch or host"));
+        assert!(refusal(&["--sm", "opensm", "--lids", "l"]).contains("guid2lid"));
+        assert!(refusal(&["--sm", "none", "--sm-node", "h1"]).contains("needs a subnet manager"));
         assert!(refusal(&["--children", "ffff"]).contains("from 0001 to 7ffe"));
         assert!(
             refusal(&["--partitions", "/no/partitions"])

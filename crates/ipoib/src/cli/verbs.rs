@@ -58,8 +58,14 @@ pub(super) fn sweep(target: &TargetArgs) -> Result<ExitCode> {
 }
 
 /// `sm start`.
-pub(super) fn start_sm(target: &TargetArgs, node: Option<String>) -> Result<ExitCode> {
-    target::connect(target)?.start_sm(node).context("sm start")?;
+pub(super) fn start_sm(target: &TargetArgs, node: Option<String>, priority: Option<u8>) -> Result<ExitCode> {
+    target::connect(target)?.start_sm(node, priority).context("sm start")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sm kill`.
+pub(super) fn kill_sm(target: &TargetArgs, node: Option<String>) -> Result<ExitCode> {
+    target::connect(target)?.kill_sm(node).context("sm kill")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use zlink::varlink_service;
 use super::{
     protocol::{
         CallError, Capture, DESCRIPTION, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, INTERFACE,
-        LabError, Nothing, Show, Shown, StartSm,
+        KillSm, LabError, Nothing, Show, Shown, StartSm,
     },
     request::{Entry, LinkFault, Reply, Request},
     schema::SCHEMA,
@@ -91,8 +91,12 @@ async fn ours(
             done(request(ask, |reply| Request::Sweep { reply }).await)
         }
         "StartSm" => {
-            let StartSm { node } = read(parameters)?;
-            done(request(ask, |reply| Request::StartSm { node, reply }).await)
+            let StartSm { node, priority } = read(parameters)?;
+            done(request(ask, |reply| Request::StartSm { node, priority, reply }).await)
+        }
+        "KillSm" => {
+            let KillSm { node } = read(parameters)?;
+            done(request(ask, |reply| Request::KillSm { node, reply }).await)
         }
         "Stop" => {
             read::<Nothing>(parameters)?;

@@ -16,8 +16,8 @@ use zlink::{Call, tokio::unix};
 
 use super::{
     protocol::{
-        Capture, Captured, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, LabError, Nothing,
-        RawCall, Show, Shown, StartSm,
+        Capture, Captured, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, KillSm, LabError,
+        Nothing, RawCall, Show, Shown, StartSm,
     },
     request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault},
     schema::Noun,
@@ -142,8 +142,13 @@ impl Client {
     }
 
     /// Starts a subnet manager.
-    pub fn start_sm(&mut self, node: Option<String>) -> Result<(), ClientError> {
-        self.call("StartSm", StartSm { node }).map(|Done {}| ())
+    pub fn start_sm(&mut self, node: Option<String>, priority: Option<u8>) -> Result<(), ClientError> {
+        self.call("StartSm", StartSm { node, priority }).map(|Done {}| ())
+    }
+
+    /// Ends a subnet manager of the lab's own, without a word to anybody.
+    pub fn kill_sm(&mut self, node: Option<String>) -> Result<(), ClientError> {
+        self.call("KillSm", KillSm { node }).map(|Done {}| ())
     }
 
     /// Ends the lab, and waits until it has.

@@ -77,6 +77,13 @@ pub(super) struct Enter {
 #[serde(deny_unknown_fields)]
 pub(super) struct StartSm {
     pub(super) node: Option<String>,
+    pub(super) priority: Option<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KillSm {
+    pub(super) node: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

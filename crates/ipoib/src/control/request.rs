@@ -72,7 +72,16 @@ pub enum Request {
     StartSm {
         /// The switch or host; the lab chooses if none is named.
         node: Option<String>,
+        /// 0 to 15.
+        priority: Option<u8>,
         /// Started.
+        reply: Reply<()>,
+    },
+    /// Ends a subnet manager of ours as if it were killed.
+    KillSm {
+        /// The switch or host; the only one if none is named.
+        node: Option<String>,
+        /// Ended.
         reply: Reply<()>,
     },
     /// Ends the lab.

@@ -280,7 +280,7 @@ pub struct CounterRow {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// A subnet manager.
+/// A subnet manager: one of ours, or one that a program is, of which only what it says of itself is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmRow {
     /// Where it runs: `sw1`, `h1`.
@@ -289,28 +289,30 @@ pub struct SmRow {
     pub guid: String,
     /// LID of its port.
     pub lid: u16,
-    /// `master`, `standby`, `discovering`, `not-active`.
+    /// `embedded` for ours, `program` for another.
+    pub kind: String,
+    /// `master`, `standby`, `discovering`, `not-active`; of a program `master` or `not-master`.
     pub role: String,
     /// Its priority, 0 to 15.
-    pub priority: u8,
+    pub priority: Option<u8>,
     /// Sweeps done.
-    pub sweeps: u64,
+    pub sweeps: Option<u64>,
     /// How long the last one took, in microseconds.
     pub last_sweep_us: Option<u64>,
     /// SMPs it sent, repetitions not counted.
-    pub mads_sent: u64,
+    pub mads_sent: Option<u64>,
     /// Answers it took.
-    pub mads_received: u64,
+    pub mads_received: Option<u64>,
     /// SMPs that nobody answered.
-    pub mads_timed_out: u64,
+    pub mads_timed_out: Option<u64>,
     /// LIDs it gave.
-    pub lids: u64,
+    pub lids: Option<u64>,
     /// Nodes it found.
-    pub nodes: u64,
+    pub nodes: Option<u64>,
     /// Links it found.
-    pub links: u64,
+    pub links: Option<u64>,
     /// Multicast groups it keeps.
-    pub groups: u64,
+    pub groups: Option<u64>,
 }
 
 #[cfg(test)]

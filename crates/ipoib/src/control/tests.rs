@@ -295,6 +295,7 @@ fn the_contract_is_well_formed_varlink() {
             "EndCapture",
             "Sweep",
             "StartSm",
+            "KillSm",
             "Stop"
         ]
     );

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use ib_lab::ManagerConfig;
 use ib_wire::addr::PortNum;
 
@@ -40,8 +40,11 @@ impl Running {
                 let done = manager.ok_or_else(|| "no subnet manager of ours runs in this lab".to_owned());
                 let _ = reply.send(done.map(|i| self.runtime.with_lab(|lab, now| lab.sweep(now, i))));
             }
-            Request::StartSm { node, reply } => {
-                let _ = reply.send(self.start_manager(node.as_deref()).map_err(sentence));
+            Request::StartSm { node, priority, reply } => {
+                let _ = reply.send(self.start_manager(node.as_deref(), priority).map_err(sentence));
+            }
+            Request::KillSm { node, reply } => {
+                let _ = reply.send(self.kill_manager(node.as_deref()).map_err(sentence));
             }
             Request::Stop { reply } => {
                 let _ = reply.send(Ok(()));
@@ -82,21 +85,39 @@ impl Running {
     }
 
     /// Starts a manager of ours, on the first switch if no place is named.
-    pub(super) fn start_manager(&mut self, node: Option<&str>) -> Result<()> {
+    pub(super) fn start_manager(&mut self, node: Option<&str>, priority: Option<u8>) -> Result<()> {
         let place = node.map(|name| {
             let found = self.topology.find(name).with_context(|| format!("no switch or host {name}"))?;
             let port = if self.topology[found].is_switch() { 0 } else { 1 };
             anyhow::Ok((name.to_owned(), PortNum(port)))
         });
-        let config = ManagerConfig { place: place.transpose()?, ..self.manager.clone() };
+        let mut config = ManagerConfig { place: place.transpose()?, ..self.manager.clone() };
+        config.sm.priority = priority.unwrap_or(config.sm.priority);
+        if config.sm.priority > 15 {
+            bail!("priority {}: 0 to 15", config.sm.priority);
+        }
         let seed = self.seed;
         self.runtime.with_lab(|lab, now| lab.start_manager(now, config, seed))?;
         Ok(())
     }
 
+    fn kill_manager(&mut self, node: Option<&str>) -> Result<()> {
+        let managers = self.runtime.lab.managers().iter().enumerate().filter(|(_, m)| m.sm.is_some());
+        let found: Vec<usize> =
+            managers.filter(|(_, m)| node.is_none_or(|node| m.node == node)).map(|(i, _)| i).collect();
+        match found[..] {
+            [manager] => self.runtime.with_lab(|lab, now| lab.kill_manager(now, manager)),
+            [] => bail!(
+                "no subnet manager of ours runs {}",
+                node.map_or_else(|| "in this lab".to_owned(), |n| format!("at {n}"))
+            ),
+            _ => bail!("{} subnet managers of ours run: name the node of one", found.len()),
+        }
+        Ok(())
+    }
+
     fn enter(&self, host: &str) -> Result<Entry> {
-        let space = self.runtime.spaces.iter().find(|space| space.name() == host);
-        let space = space.ok_or_else(|| no_host(Some(host.to_owned())))?;
+        let space = self.space(host)?;
         let fds = space.fds();
         Ok(Entry {
             user: self.privilege.user_namespace().map(|fd| fd.try_clone_to_owned()).transpose()?,

@@ -1,12 +1,13 @@
-//! The command that `ipoib lab -- COMMAND` runs in the first host.
+//! What a lab runs in its hosts: the command of `ipoib lab -- COMMAND`, and OpenSM.
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fs::File,
     io,
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
-    process::{self, ExitCode},
+    process::{self, Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result};
@@ -26,18 +27,27 @@ impl Child {
         environment: BTreeMap<String, Option<String>>,
         bin: &Path,
     ) -> Result<Self> {
-        let (program, arguments) = command.split_first().context("no command")?;
-        let path = path_with(bin);
-        let mut command = space.command(found(program, &path), Lifetime::Parent);
-        command.args(arguments).env("PATH", path);
-        for (name, value) in environment {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let child = command.spawn();
-        Ok(Self(child.with_context(|| format!("{}: cannot run it", program.to_string_lossy()))?))
+        spawn(command, prepared(space, command, environment, bin)?)
+    }
+
+    /// Starts it without a terminal: no input, and `output` for all it says.
+    pub(super) fn start_apart(
+        space: &HostSpace,
+        command: &[OsString],
+        environment: BTreeMap<String, Option<String>>,
+        bin: &Path,
+        output: File,
+    ) -> Result<Self> {
+        let mut prepared = prepared(space, command, environment, bin)?;
+        prepared.stdin(Stdio::null()).stdout(output.try_clone().context("its output")?).stderr(output);
+        // A Ctrl-C at our terminal is for us to pass on.
+        prepared.process_group(0);
+        spawn(command, prepared)
+    }
+
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Its exit code if it has ended; 128 and the number of the signal that killed it.
@@ -59,6 +69,30 @@ impl Child {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn prepared(
+    space: &HostSpace,
+    command: &[OsString],
+    environment: BTreeMap<String, Option<String>>,
+    bin: &Path,
+) -> Result<Command> {
+    let (program, arguments) = command.split_first().context("no command")?;
+    let path = path_with(bin);
+    let mut command = space.command(found(program, &path), Lifetime::Parent);
+    command.args(arguments).env("PATH", path);
+    for (name, value) in environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Ok(command)
+}
+
+fn spawn(words: &[OsString], mut command: Command) -> Result<Child> {
+    let name = words.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+    Ok(Child(command.spawn().with_context(|| format!("{name}: cannot run it"))?))
 }
 
 /// PATH with our own programs behind what the machine has.

@@ -10,6 +10,7 @@ mod child;
 mod face;
 mod frame;
 mod hosts;
+mod opensm;
 mod progress;
 mod runtime;
 mod show;
@@ -27,11 +28,11 @@ use ib_wire::{
     time::Instant,
 };
 
-use self::{child::Child, progress::Progress, runtime::Runtime};
+use self::{child::Child, opensm::OpenSm, progress::Progress, runtime::Runtime};
 use crate::{
     cli::{LabPlan, SmChoice},
     control::{ControlServer, SOCKET},
-    os::{clock, limits, rundir::RunDir, signals::Signals, userns::Privilege, wake::Waker},
+    os::{clock, limits, rundir::RunDir, signals::Signals, space::HostSpace, userns::Privilege, wake::Waker},
 };
 
 /// How long a command may take to end when the lab ends.
@@ -54,6 +55,9 @@ struct Running {
     lids: Option<PathBuf>,
     /// How a manager is set.
     manager: ManagerConfig,
+    /// The file that says who belongs to which partition.
+    partitions: Option<PathBuf>,
+    opensm: Option<OpenSm>,
     is_up: bool,
 }
 
@@ -83,9 +87,21 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         }
     })?;
 
-    let LabPlan { topology, sm, lids, capture, command, .. } = plan;
-    let mut running =
-        Running { name, topology, runtime, dir, privilege, started, seed, lids, manager, is_up: false };
+    let LabPlan { topology, sm, place, partitions, lids, capture, command, .. } = plan;
+    let mut running = Running {
+        name,
+        topology,
+        runtime,
+        dir,
+        privilege,
+        started,
+        seed,
+        lids,
+        manager,
+        partitions: partitions.map(|file| file.path),
+        opensm: None,
+        is_up: false,
+    };
     running.link_programs()?;
     running.runtime.serve_programs(running.dir.path(), &running.topology)?;
     if let Some(path) = capture {
@@ -94,10 +110,13 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     }
     running.runtime.start()?;
     // Only now, so that a capture sees all it does.
-    if sm == SmChoice::Embedded {
-        running.start_manager(None)?;
+    match sm {
+        SmChoice::Embedded => running.start_manager(place.as_deref(), None)?,
+        SmChoice::OpenSm { config } => running.start_opensm(place.as_deref(), config.as_deref())?,
+        SmChoice::None => (),
     }
     let code = running.serve(&progress, command);
+    running.end_opensm();
     let now = clock::now();
     running.runtime.captures.finish(&mut running.runtime.lab, now);
     drop(control);
@@ -130,6 +149,9 @@ impl Running {
                     stop |= self.answer(request);
                 }
             }
+            if turn.child {
+                self.watch_opensm()?;
+            }
             let now = clock::now();
             self.runtime.captures.reap(&mut self.runtime.lab, now);
             if let Some(running) = &mut child
@@ -148,6 +170,12 @@ impl Running {
         let all_have_carrier = !self.is_up && self.runtime.up() == self.runtime.faces.len();
         let captures = self.runtime.captures.any();
         all_have_carrier.then_some(LOOK_AGAIN).or_else(|| captures.then_some(REAP_CAPTURES))
+    }
+
+    /// The space of a host.
+    pub(super) fn space(&self, node: &str) -> Result<HostSpace> {
+        let space = self.runtime.spaces.iter().find(|space| space.name() == node);
+        space.cloned().with_context(|| format!("no host {node}: `ipoib show hosts` lists them"))
     }
 
     fn start_command(&self, command: &[std::ffi::OsString]) -> Result<Child> {
@@ -217,13 +245,14 @@ fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<LabC
     let mut config = LabConfig::new(plan.topology.clone());
     config.seed = seed;
     config.managers = Vec::new();
-    config.interfaces = InterfaceConfig {
+    let interfaces = InterfaceConfig {
         max_address_vector: plan.max_address_vector,
         tx_ring_size: u16::try_from(plan.tx_ring_size).context("tx_ring_size: at most 65535")?,
         children: plan.children.clone(),
         members: plan.partitions.as_ref().map(|_| manager.partitions.clone()),
         ..InterfaceConfig::default()
     };
+    config.interfaces = plan.has_hosts.then_some(interfaces);
     Ok(config)
 }
 

@@ -118,6 +118,7 @@ fn answer(request: Request, host: &HostSpace, info: &LabInfo) {
         | Request::FaultHost { reply, .. }
         | Request::Sweep { reply }
         | Request::StartSm { reply, .. }
+        | Request::KillSm { reply, .. }
         | Request::Stop { reply } => drop(reply.send(Ok(()))),
     }
 }
@@ -174,7 +175,9 @@ fn faults_and_orders_reach_the_lab() {
         (&["fault", "link", "sw1:3", "delay", "5ms"], r#"FaultLink { link: "sw1:3", fault: Delay(5ms)"#),
         (&["fault", "host", "h1", "unplug"], r#"FaultHost { host: "h1", fault: Unplug"#),
         (&["sm", "sweep"], "Sweep { reply"),
-        (&["sm", "start", "sw2"], r#"StartSm { node: Some("sw2")"#),
+        (&["sm", "start", "sw2"], r#"StartSm { node: Some("sw2"), priority: None"#),
+        (&["sm", "start", "--priority", "9"], "StartSm { node: None, priority: Some(9)"),
+        (&["sm", "kill", "h1"], r#"KillSm { node: Some("h1")"#),
     ] {
         let (out, err) = said(&lab.run(words), 0);
         assert_eq!((out.as_str(), err.as_str()), ("", ""));

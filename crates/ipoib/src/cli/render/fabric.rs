@@ -93,6 +93,18 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
     let headings = ["SM=", "ROLE", "LID>", "SWEEPS>", "LAST SWEEP", "MADS=", "SUBNET="];
     let mut lines = Lines::new(&headings);
     for row in rows {
+        if row["kind"] == "program" {
+            lines.add([
+                format!("{}\n{}", text(row, "node"), text(row, "guid")),
+                format!("{}\na program", text(row, "role")),
+                lid(row),
+                ABSENT.into(),
+                ABSENT.into(),
+                ABSENT.into(),
+                ABSENT.into(),
+            ]);
+            continue;
+        }
         let lost = number(row, "mads_timed_out");
         let lost = if lost == 0 { String::new() } else { format!("\n{lost} lost") };
         let of_subnet =

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ib_fabric::PortId;
+use ib_lab::Manager;
 use ib_sm::{Role, SubnetManager};
 use ib_wire::{
-    addr::{Gid, MulticastGid},
+    addr::{Gid, Lid, MulticastGid},
     ipoib::{Group, IpoibMgid},
-    mad::attr::JoinState,
+    mad::attr::{CapabilityMask, JoinState},
 };
 
 use super::{super::Running, interface};
@@ -76,32 +78,58 @@ fn joined(lab: &Running) -> Vec<GroupRow> {
     rows.into_values().collect()
 }
 
-/// One row per manager of ours.
+/// One row per manager: ours, then those that programs are.
 pub(super) fn managers(lab: &Running) -> Vec<SmRow> {
-    let fabric = lab.runtime.lab.fabric();
     let running = lab.runtime.lab.managers().iter().filter_map(|m| Some((m, m.sm.as_ref()?)));
-    running
-        .map(|(manager, sm)| {
-            let (view, snapshot) = (fabric.port_view(manager.port), sm.snapshot());
-            SmRow {
-                node: manager.node.clone(),
-                guid: view.guid.to_string(),
-                lid: view.lid.0,
-                role: role_word(snapshot.role).to_owned(),
-                priority: snapshot.priority,
-                sweeps: snapshot.sweeps.completed,
-                last_sweep_us: (snapshot.sweeps.completed > 0).then_some(snapshot.sweeps.last_us),
-                mads_sent: snapshot.smps.sent,
-                mads_received: snapshot.smps.answered,
-                mads_timed_out: snapshot.smps.timed_out,
-                lids: snapshot.nodes.iter().flat_map(|node| &node.ports).filter(|port| port.lid != 0).count()
-                    as u64,
-                nodes: snapshot.nodes.len() as u64,
-                links: links(sm),
-                groups: snapshot.administration.groups.len() as u64,
-            }
+    let mut rows: Vec<SmRow> = running.map(|(manager, sm)| ours(lab, manager, sm)).collect();
+    rows.extend(programs(lab));
+    rows
+}
+
+fn ours(lab: &Running, manager: &Manager, sm: &SubnetManager) -> SmRow {
+    let (view, snapshot) = (lab.runtime.lab.fabric().port_view(manager.port), sm.snapshot());
+    let ports = snapshot.nodes.iter().flat_map(|node| &node.ports);
+    SmRow {
+        node: manager.node.clone(),
+        guid: view.guid.to_string(),
+        lid: view.lid.0,
+        kind: "embedded".to_owned(),
+        role: role_word(snapshot.role).to_owned(),
+        priority: Some(snapshot.priority),
+        sweeps: Some(snapshot.sweeps.completed),
+        last_sweep_us: (snapshot.sweeps.completed > 0).then_some(snapshot.sweeps.last_us),
+        mads_sent: Some(snapshot.smps.sent),
+        mads_received: Some(snapshot.smps.answered),
+        mads_timed_out: Some(snapshot.smps.timed_out),
+        lids: Some(ports.filter(|port| port.lid != 0).count() as u64),
+        nodes: Some(snapshot.nodes.len() as u64),
+        links: Some(links(sm)),
+        groups: Some(snapshot.administration.groups.len() as u64),
+    }
+}
+
+/// Ports that say a manager is there, and it is none of ours.
+fn programs(lab: &Running) -> Vec<SmRow> {
+    let fabric = lab.runtime.lab.fabric();
+    let managers = lab.runtime.lab.managers();
+    let is_ours = |port: PortId| managers.iter().any(|m| m.sm.is_some() && m.port == port);
+    let ends =
+        lab.topology.nodes.iter().flat_map(|node| node.end_ports.iter().map(move |spec| (node, spec.num)));
+    ends.filter_map(|(node, num)| {
+        let port = fabric.end_port(&node.name, num)?;
+        let (info, view) = (fabric.port_info(port), fabric.port_view(port));
+        let is_sm = info.capability_mask.has(CapabilityMask::IS_SM) && !is_ours(port);
+        let leads = view.lid != Lid::NONE && view.sm_lid == view.lid;
+        is_sm.then(|| SmRow {
+            node: node.name.clone(),
+            guid: view.guid.to_string(),
+            lid: view.lid.0,
+            kind: "program".to_owned(),
+            role: if leads { "master" } else { "not-master" }.to_owned(),
+            ..SmRow::default()
         })
-        .collect()
+    })
+    .collect()
 }
 
 /// Links between nodes the manager found; each has two ends.
