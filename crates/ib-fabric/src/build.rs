@@ -29,14 +29,21 @@ use crate::{
 
 /// What every end port can do.
 const END_PORT: CapabilityMask = CapabilityMask(
-    CapabilityMask::TRAP.0
+    CapabilityMask::NOTICE.0
+        | CapabilityMask::TRAP.0
         | CapabilityMask::SL_MAPPING.0
         | CapabilityMask::SYSTEM_IMAGE_GUID.0
         | CapabilityMask::EXTENDED_SPEEDS.0
         | CapabilityMask::MASK2.0
         | CapabilityMask::MASK_NOTICE.0
-        | CapabilityMask::CLIENT_REREGISTER.0,
+        | CapabilityMask::CLIENT_REREGISTER.0
+        | CapabilityMask::OTHER_CHANGES_NOTICE.0
+        | CapabilityMask::MULTICAST_PKEY_TRAP_SUPPRESSION.0,
 );
+
+/// What port 0 of a switch can do besides.
+const SWITCH: CapabilityMask =
+    CapabilityMask(CapabilityMask::PKEY_SWITCH_TRAP.0 | CapabilityMask::MULTICAST_FDB_TOP.0);
 
 impl Fabric {
     /// Builds the plan, all power on. Links train from `now` on. The same seed and the same inputs give the same
@@ -120,7 +127,7 @@ impl Fabric {
         let is_switch = switch.is_some();
         let (mask, partitions) = match end_spec {
             None => (CapabilityMask(0), self.config.partition_enforcement_cap),
-            Some(_) if is_switch => (END_PORT, self.config.partition_cap),
+            Some(_) if is_switch => (END_PORT.and(SWITCH), self.config.partition_cap),
             Some(_) => (END_PORT.and(CapabilityMask::COMMUNICATION), self.config.partition_cap),
         };
         let mut port = Port::new(node, num, initial_info(&self.config, mask), partitions);

@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 
 use ib_wire::{
     addr::{Lid, LinkSpeed, LinkWidth, Lmc, MKey, Mtu, PortNum, ServiceLevel, SubnetPrefix, Timeout},
-    mad::attr::{CapabilityMask, PhysicalState, PortInfo, PortState, VlArbitrationBlock},
+    mad::attr::{CapabilityMask, CapabilityMask2, PhysicalState, PortInfo, PortState, VlArbitrationBlock},
 };
 
 use crate::{
@@ -304,8 +304,11 @@ pub(crate) const fn initial_info(config: &FabricConfig, capability_mask: Capabil
     }
 }
 
-/// 2x width, HDR, NDR.
-pub(crate) const CAPABILITY_MASK2: u16 = 1 << 4 | 1 << 5 | 1 << 10;
+/// What every port can do besides.
+const CAPABILITY_MASK2: u16 = CapabilityMask2::PORT_INFO_EXTENDED
+    | CapabilityMask2::WIDTH_2X
+    | CapabilityMask2::HDR
+    | CapabilityMask2::NDR;
 
 #[cfg(test)]
 mod tests {

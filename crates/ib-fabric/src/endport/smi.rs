@@ -101,8 +101,7 @@ impl Fabric {
     fn smp_here(&mut self, now: Instant, flight: &mut Flight, smp: Smp) -> Result<Step, Drop> {
         let end = self.end_of(flight.ingress);
         let header = *smp.header();
-        let is_request = matches!(header.method, Method::GET | Method::SET);
-        if is_request && header.attribute != AttributeId::SM_INFO {
+        if is_for_agent(&header) {
             return self.ask_agent(now, end, flight, smp);
         }
         if header.method == Method::TRAP_REPRESS && self.repress(now, end, &smp)? {
@@ -158,14 +157,14 @@ impl Fabric {
         match smp {
             Smp::Lid(smp) => {
                 let mut answer = LidSmp { m_key: MKey(0), data, ..smp };
-                answer.header.method = Method::GET_RESP;
+                answer.header.method = answering(answer.header.method);
                 answer.header.status = status;
                 write(flight, &Smp::Lid(answer));
                 Ok(self.depart_by_lid(end, flight, asker))
             }
             Smp::Directed(smp) => {
                 let mut answer = DirectedSmp { m_key: MKey(0), data, ..smp };
-                answer.header.method = Method::GET_RESP;
+                answer.header.method = answering(answer.header.method);
                 answer.set_status(status, true);
                 if answer.dest_lid != Lid::PERMISSIVE {
                     write(flight, &Smp::Directed(answer));
@@ -247,6 +246,24 @@ impl Fabric {
         let smp = LidSmp { header, m_key, data: notice_data(notice) };
         let packet = self.smp_packet(end, sm_lid, sm_sl, smp.to_bytes().as_slice().into());
         self.originate(end, packet);
+    }
+}
+
+/// True for what the port's own agent answers: all but what concerns the SM there, traps and answers. A method
+/// that subnet management does not have is for the agent to refuse.
+const fn is_for_agent(header: &MadHeader) -> bool {
+    match header.method {
+        Method::GET | Method::SET => header.attribute.0 != AttributeId::SM_INFO.0,
+        Method::TRAP | Method::TRAP_REPRESS | Method::REPORT => false,
+        _ => !header.is_response(),
+    }
+}
+
+/// The method of an answer.
+const fn answering(method: Method) -> Method {
+    match method {
+        Method::GET | Method::SET => Method::GET_RESP,
+        other => Method(other.0 | Method::RESPONSE_BIT),
     }
 }
 

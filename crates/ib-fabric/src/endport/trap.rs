@@ -23,6 +23,8 @@ struct Pending {
 pub(crate) struct Traps {
     pending: Vec<Pending>,
     last_tid: u32,
+    /// Changes whenever the oldest notice is another one.
+    toggle: bool,
     /// When somebody will ask for what is due.
     armed: Option<Instant>,
 }
@@ -85,8 +87,37 @@ impl Traps {
     /// The manager has heard: the notice is done with. If it happened again it is returned, to be raised anew.
     pub(crate) fn repress(&mut self, tid: Tid) -> Option<Option<Notice>> {
         let place = self.pending.iter().position(|pending| pending.tid == tid)?;
-        let pending = self.pending.remove(place);
+        let pending = self.remove(place);
         Some(pending.again.then_some(pending.notice))
+    }
+
+    /// The notice that has waited longest, for who asks instead of listening to traps. IBA 1 §13.4.9.
+    pub(crate) fn oldest(&self) -> Notice {
+        let Some(first) = self.pending.first() else {
+            return Notice { toggle: self.toggle, ..Notice::EMPTY };
+        };
+        let count = u16::try_from(self.pending.len()).unwrap_or(u16::MAX);
+        Notice { toggle: self.toggle, count, ..first.notice }
+    }
+
+    /// Who asked has read it: the oldest notice is done with, if it is still the same one. If it happened again it
+    /// stays, as new.
+    pub(crate) fn acknowledge(&mut self, read: &Notice) {
+        let Some(first) = self.pending.first_mut() else { return };
+        let same = (read.trap, read.data) == (first.notice.trap, first.notice.data);
+        if read.toggle != self.toggle || !same {
+            return;
+        }
+        if core::mem::take(&mut first.again) {
+            self.toggle = !self.toggle;
+        } else {
+            self.remove(0);
+        }
+    }
+
+    fn remove(&mut self, place: usize) -> Pending {
+        self.toggle ^= place == 0;
+        self.pending.remove(place)
     }
 
     /// Forgets all.
@@ -147,5 +178,29 @@ mod tests {
         let due = traps.due(Instant::ZERO, &config);
         assert_eq!(traps.repress(due[0].0), Some(Some(notice(1))));
         assert_eq!(traps.len(), 1);
+    }
+
+    #[test]
+    fn who_asks_for_notices_takes_them_in_order_and_one_by_one() {
+        let config = FabricConfig::default();
+        let mut traps = Traps::default();
+        assert_eq!(traps.oldest(), Notice::EMPTY);
+        traps.raise(Instant::ZERO, notice(1), &config);
+        traps.raise(Instant::ZERO, notice(2), &config);
+        let first = traps.oldest();
+        assert_eq!((first.data, first.count, first.toggle), (notice(1).data, 2, false));
+        traps.acknowledge(&notice(2));
+        assert_eq!(traps.oldest(), first, "that is not what was read");
+        traps.acknowledge(&first);
+        let second = traps.oldest();
+        assert_eq!((second.data, second.count, second.toggle), (notice(2).data, 1, true));
+        traps.raise(Instant::ZERO, notice(2), &config);
+        traps.acknowledge(&second);
+        let again = traps.oldest();
+        assert_eq!((again.data, again.count, again.toggle), (notice(2).data, 1, false));
+        traps.acknowledge(&second);
+        assert_eq!(traps.len(), 1, "an acknowledgement counts once");
+        traps.acknowledge(&again);
+        assert_eq!(traps.oldest(), Notice { toggle: true, ..Notice::EMPTY });
     }
 }

@@ -40,7 +40,7 @@ impl Switch {
             default_multicast_not_primary_port: PortNum::ALL,
             life_time: Timeout(0x12),
             port_state_change: false,
-            optimized_sl_to_vl: 0,
+            optimized_sl_to_vl: 1,
             lids_per_port: 0,
             partition_enforcement_cap: config.partition_enforcement_cap,
             inbound_enforcement_cap: true,

@@ -346,6 +346,12 @@ impl World {
         tree
     }
 
+    /// What the SM found behind a port: node and port.
+    pub(crate) fn peer(&self, node: &str, port: u8) -> Option<(String, PortNum)> {
+        let link = self.nodes[node].links.iter().find(|(own, ..)| own.0 == port)?;
+        Some((link.1.clone(), link.2))
+    }
+
     // Software at the ports.
 
     pub(crate) fn port(&self, host: &str) -> PortId {

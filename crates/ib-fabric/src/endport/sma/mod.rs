@@ -3,6 +3,7 @@
 //! It sees one node, changes what can be changed there, and hands back as effects what concerns others: links
 //! that go down, software that is to be told.
 
+mod extended;
 mod port_info;
 mod tables;
 
@@ -23,13 +24,6 @@ use crate::{
 
 /// 64 bytes: an attribute in an SMP.
 pub(crate) type Data = [u8; 64];
-
-/// The notice that says there is none: generic, type 0x7f. Notices here are sent as traps and not kept.
-const NO_NOTICE: Data = {
-    let mut data = [0; 64];
-    data[0] = 0xff;
-    data
-};
 
 /// A node as its agent sees it.
 #[derive(Debug)]
@@ -134,7 +128,9 @@ impl Device<'_> {
                 Ok(padded(&switch.info.to_bytes()))
             }
             AttributeId::PORT_INFO => self.get_port_info(modifier, key),
-            AttributeId::NOTICE => Ok(NO_NOTICE),
+            AttributeId::PORT_INFO_EXTENDED => self.get_port_info_extended(modifier),
+            AttributeId::MLNX_EXT_PORT_INFO => self.get_mlnx_port_info(modifier),
+            AttributeId::NOTICE => Ok(notice_data(&self.ends[self.end].traps.oldest())),
             _ => self.get_table(attribute, modifier),
         }
     }
@@ -149,7 +145,14 @@ impl Device<'_> {
         match attribute {
             AttributeId::SWITCH_INFO => self.set_switch_info(data),
             AttributeId::PORT_INFO => self.set_port_info(modifier, data, effects),
-            AttributeId::NOTICE => Ok(()),
+            AttributeId::PORT_INFO_EXTENDED => self.set_port_info_extended(modifier, data),
+            AttributeId::MLNX_EXT_PORT_INFO => self.set_mlnx_port_info(modifier, data),
+            AttributeId::NOTICE => {
+                let mut bytes = [0; Notice::LEN];
+                bytes[..data.len()].copy_from_slice(data);
+                self.ends[self.end].traps.acknowledge(&Notice::from_bytes(&bytes));
+                Ok(())
+            }
             _ => self.set_table(attribute, modifier, data, effects),
         }
     }

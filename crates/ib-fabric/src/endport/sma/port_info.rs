@@ -70,7 +70,7 @@ impl Device<'_> {
 
     /// The port a modifier means, among `ports`: of a channel adapter 0 is the port asked through. The top bit
     /// says that the SM knows extended speeds.
-    fn port_info_port(&self, modifier: u32) -> Result<usize, Status> {
+    pub(super) fn port_info_port(&self, modifier: u32) -> Result<usize, Status> {
         let num = u8::try_from(modifier & 0x7fff_ffff).map_err(|_| Status::BAD_FIELD)?;
         if num == 0 && self.switch.is_none() { Ok(self.own_port()) } else { self.numbered(num) }
     }

@@ -129,9 +129,15 @@ impl Device<'_> {
         let (from, to) = self.lane_ports(modifier)?;
         let (bytes, _) = data.split_first_chunk::<8>().ok_or(Status::BAD_FIELD)?;
         let lanes = Lanes::of(&SlToVlTable::from_bytes(bytes));
-        let (from, to_num) = (self.ports[from].num, self.ports[to].num);
+        let nums =
+            |every: u32, one: usize| if modifier & every != 0 { 0..self.ports.len() } else { one..one + 1 };
+        let (ways_in, ways_out) = (nums(SlToVlTable::ALL_IN, from), nums(SlToVlTable::ALL_OUT, to));
         match &mut self.switch {
-            Some(switch) => switch.set_lanes(from, to_num, lanes),
+            Some(switch) => {
+                for (from, to) in ways_in.flat_map(|from| ways_out.clone().map(move |to| (from, to))) {
+                    switch.set_lanes(self.ports[from].num, self.ports[to].num, lanes);
+                }
+            }
             None => self.ports[to].lanes = lanes,
         }
         Ok(())
@@ -157,10 +163,12 @@ impl Device<'_> {
         Ok((self.table_port(port)?, u16::from_be_bytes([high, low]).into()))
     }
 
-    /// Way in and way out: `in << 8 | out`.
+    /// Way in and way out: `in << 8 | out`. Where a switch is asked for all of them, the first stands for them.
     fn lane_ports(&self, modifier: u32) -> Result<(usize, usize), Status> {
         let [_, _, from, to] = modifier.to_be_bytes();
-        Ok((self.table_port(from)?, self.table_port(to)?))
+        let port =
+            |every, one| if modifier & every != 0 { Ok(self.own_port()) } else { self.table_port(one) };
+        Ok((port(SlToVlTable::ALL_IN, from)?, port(SlToVlTable::ALL_OUT, to)?))
     }
 
     /// Port and table: `table << 16 | port`, tables from 1.

@@ -105,6 +105,19 @@ impl CapabilityDetails {
 }
 
 impl Notice {
+    /// There is none.
+    pub const EMPTY: Self = Self {
+        generic: true,
+        kind: NoticeType::EMPTY,
+        producer: ProducerType(0),
+        trap: TrapNumber(0),
+        issuer_lid: Lid::NONE,
+        toggle: false,
+        count: 0,
+        data: [0; 54],
+        issuer_gid: Gid::ZERO,
+    };
+
     /// A notice of the specification's that a port of a node produces.
     pub const fn from_port(
         trap: TrapNumber,

@@ -176,6 +176,12 @@ impl CapabilityMask {
     pub const MASK_NOTICE: Self = Self(1 << 22);
     /// Understands ClientReregister.
     pub const CLIENT_REREGISTER: Self = Self(1 << 25);
+    /// Sends trap 144 when something else about the node changes, such as its description.
+    pub const OTHER_CHANGES_NOTICE: Self = Self(1 << 26);
+    /// Can keep quiet about P_Keys of multicast.
+    pub const MULTICAST_PKEY_TRAP_SUPPRESSION: Self = Self(1 << 29);
+    /// The switch has `multicast_fdb_top`.
+    pub const MULTICAST_FDB_TOP: Self = Self(1 << 30);
 
     /// True if all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {
@@ -193,6 +199,23 @@ impl CapabilityMask {
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
+}
+
+/// Bits of `capability_mask2`.
+#[derive(Clone, Copy, Debug)]
+pub struct CapabilityMask2;
+
+impl CapabilityMask2 {
+    /// An SM may write the node description.
+    pub const SET_NODE_DESCRIPTION: u16 = 1;
+    /// Has PortInfoExtended.
+    pub const PORT_INFO_EXTENDED: u16 = 1 << 1;
+    /// Knows the width 2x.
+    pub const WIDTH_2X: u16 = 1 << 4;
+    /// Knows the speed HDR.
+    pub const HDR: u16 = 1 << 5;
+    /// Knows the speed NDR.
+    pub const NDR: u16 = 1 << 10;
 }
 
 via! { CapabilityMask: u32 = CapabilityMask, |v| v.0; }

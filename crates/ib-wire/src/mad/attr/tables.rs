@@ -51,6 +51,11 @@ impl Default for LinearBlock {
 }
 
 impl SlToVlTable {
+    /// In the modifier of a Set: for all ways out of a switch.
+    pub const ALL_OUT: u32 = 1 << 16;
+    /// In the modifier of a Set: for all ways into a switch.
+    pub const ALL_IN: u32 = 1 << 17;
+
     /// The lane for `sl`.
     pub const fn vl(&self, sl: ServiceLevel) -> VirtualLane {
         self.0[sl.get() as usize]
