@@ -2,10 +2,15 @@
 //!
 //! Every counter is one number that only grows. A "clear" remembers where the number stood; a view of some
 //! width shows the difference, at most its largest value, which is what a saturating register shows.
+//!
+//! Words are counted by service level and lane, packets by kind; the totals are their sums, made when somebody asks.
 
 use alloc::boxed::Box;
 
-use ib_wire::packet::Measure;
+use ib_wire::{
+    addr::{ServiceLevel, VirtualLane},
+    packet::{Lrh, Measure},
+};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident $label:literal;)*) => {
@@ -28,13 +33,13 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Packets sent.
+    /// Packets sent: a sum.
     XmitPackets "xmit_packets";
-    /// 4-byte words sent.
+    /// 4-byte words sent: a sum.
     XmitWords "xmit_words";
-    /// Packets received.
+    /// Packets received: a sum.
     RcvPackets "rcv_packets";
-    /// 4-byte words received.
+    /// 4-byte words received: a sum.
     RcvWords "rcv_words";
     /// Unicast packets among those sent.
     XmitUnicast "xmit_unicast_packets";
@@ -90,84 +95,183 @@ counters! {
 
 const COUNT: usize = Counter::ALL.len();
 
-/// Two sets of registers read the same counters: the old ones that saturate, and the 64-bit ones.
+/// What is counted sixteenfold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// 4-byte words sent, by service level.
+    XmitWordsBySl,
+    /// 4-byte words received, by service level.
+    RcvWordsBySl,
+    /// Packets received, by lane.
+    RcvPacketsByLane,
+    /// 4-byte words received, by lane.
+    RcvWordsByLane,
+    /// Packets dropped because they would have waited too long, by lane.
+    CongestedByLane,
+}
+
+const ROWS: usize = Row::CongestedByLane as usize + 1;
+
+/// Two sets of registers read the same counters: the old ones that saturate, and the 64-bit ones. A third counts
+/// what was received of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     Classic = 0,
     Extended = 1,
+    Operation = 2,
 }
 
 /// The counters of one port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
     values: [u64; COUNT],
-    /// Where the counters stood when a view cleared them; `None` while no view has.
-    cleared: Option<Box<[[u64; COUNT]; 2]>>,
+    rows: [[u64; 16]; ROWS],
+    /// Where the counters stood when they were cleared; `None` while none has been.
+    cleared: Option<Box<Cleared>>,
 }
 
-impl Default for Counters {
-    fn default() -> Self {
-        Self { values: [0; COUNT], cleared: None }
-    }
+#[derive(Clone, Debug, Default)]
+struct Cleared {
+    views: [[u64; COUNT]; 3],
+    rows: [[u64; 16]; ROWS],
 }
 
 impl Counters {
     /// Counts what was sent.
     #[inline]
-    pub(crate) fn sent(&mut self, measure: Measure, multicast: bool) {
-        let packets = u64::from(measure.packets);
-        self.values[Counter::XmitPackets as usize] += packets;
-        self.values[Counter::XmitWords as usize] += u64::from(measure.words);
+    pub(crate) fn sent(&mut self, measure: Measure, multicast: bool, lrh: &Lrh) {
         let kind = if multicast { Counter::XmitMulticast } else { Counter::XmitUnicast };
-        self.values[kind as usize] += packets;
+        self.values[kind as usize] += u64::from(measure.packets);
+        *self.slot(Row::XmitWordsBySl, level(lrh.sl)) += u64::from(measure.words);
     }
 
     /// Counts what was received.
     #[inline]
-    pub(crate) fn received(&mut self, measure: Measure, multicast: bool) {
-        let packets = u64::from(measure.packets);
-        self.values[Counter::RcvPackets as usize] += packets;
-        self.values[Counter::RcvWords as usize] += u64::from(measure.words);
+    pub(crate) fn received(&mut self, measure: Measure, multicast: bool, lrh: &Lrh) {
         let kind = if multicast { Counter::RcvMulticast } else { Counter::RcvUnicast };
+        let (packets, words) = (u64::from(measure.packets), u64::from(measure.words));
         self.values[kind as usize] += packets;
+        *self.slot(Row::RcvWordsBySl, level(lrh.sl)) += words;
+        *self.slot(Row::RcvPacketsByLane, lane(lrh.vl)) += packets;
+        *self.slot(Row::RcvWordsByLane, lane(lrh.vl)) += words;
     }
 
-    /// Counts `n` more.
+    /// Counts packets that would have waited too long.
+    pub(crate) fn congested(&mut self, vl: VirtualLane, packets: u32) {
+        *self.slot(Row::CongestedByLane, lane(vl)) += u64::from(packets);
+    }
+
+    /// Counts `n` more; not for sums.
     pub(crate) fn add(&mut self, counter: Counter, n: u64) {
+        debug_assert_eq!(counter.parts(), Parts::None, "a sum follows from its parts");
         self.values[counter as usize] += n;
     }
 
     /// Since the fabric was built.
-    pub(crate) const fn total(&self, counter: Counter) -> u64 {
-        self.values[counter as usize]
+    pub(crate) fn total(&self, counter: Counter) -> u64 {
+        match counter.parts() {
+            Parts::None => self.values[counter as usize],
+            Parts::Kinds(unicast, multicast) => {
+                self.values[unicast as usize] + self.values[multicast as usize]
+            }
+            Parts::Row(row) => self.rows[row as usize].iter().sum(),
+        }
     }
 
     /// Since the view was cleared.
     pub(crate) fn since_clear(&self, view: View, counter: Counter) -> u64 {
-        let base = self.cleared.as_ref().map_or(0, |cleared| cleared[view as usize][counter as usize]);
-        self.values[counter as usize] - base
+        let base = self.cleared.as_ref().map_or(0, |cleared| cleared.views[view as usize][counter as usize]);
+        self.total(counter) - base
     }
 
     /// Clears one counter of a view.
     pub(crate) fn clear(&mut self, view: View, counter: Counter) {
-        let cleared = self.cleared.get_or_insert_with(|| Box::new([[0; COUNT]; 2]));
-        cleared[view as usize][counter as usize] = self.values[counter as usize];
+        let total = self.total(counter);
+        self.cleared.get_or_insert_default().views[view as usize][counter as usize] = total;
     }
+
+    /// One of a row, since it was cleared.
+    pub(crate) fn row(&self, row: Row, i: usize) -> u64 {
+        let base = self.cleared.as_ref().map_or(0, |cleared| cleared.rows[row as usize][i]);
+        self.rows[row as usize][i] - base
+    }
+
+    /// Clears one of a row.
+    pub(crate) fn clear_row(&mut self, row: Row, i: usize) {
+        self.cleared.get_or_insert_default().rows[row as usize][i] = self.rows[row as usize][i];
+    }
+
+    #[inline]
+    fn slot(&mut self, row: Row, i: usize) -> &mut u64 {
+        &mut self.rows[row as usize][i]
+    }
+}
+
+/// What a counter is the sum of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parts {
+    None,
+    Kinds(Counter, Counter),
+    Row(Row),
+}
+
+impl Counter {
+    const fn parts(self) -> Parts {
+        match self {
+            Self::XmitPackets => Parts::Kinds(Self::XmitUnicast, Self::XmitMulticast),
+            Self::RcvPackets => Parts::Kinds(Self::RcvUnicast, Self::RcvMulticast),
+            Self::XmitWords => Parts::Row(Row::XmitWordsBySl),
+            Self::RcvWords => Parts::Row(Row::RcvWordsBySl),
+            _ => Parts::None,
+        }
+    }
+}
+
+/// The mask changes nothing; it shows the compiler that the index fits.
+#[inline]
+fn level(sl: ServiceLevel) -> usize {
+    usize::from(sl.get() & 0xf)
+}
+
+#[inline]
+fn lane(vl: VirtualLane) -> usize {
+    usize::from(vl.get() & 0xf)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lrh(sl: u8, vl: u8) -> Lrh {
+        let mut lrh = Lrh::from_bytes(&[0; 8]);
+        (lrh.sl, lrh.vl) = (ServiceLevel::new(sl), VirtualLane::new(vl));
+        lrh
+    }
+
     #[test]
     fn each_view_is_cleared_for_itself() {
         let mut counters = Counters::default();
-        counters.sent(Measure { packets: 3, words: 70 }, true);
+        counters.sent(Measure { packets: 3, words: 70 }, true, &lrh(1, 0));
         counters.clear(View::Classic, Counter::XmitWords);
-        counters.sent(Measure { packets: 1, words: 5 }, false);
+        counters.sent(Measure { packets: 1, words: 5 }, false, &lrh(2, 0));
         assert_eq!(counters.since_clear(View::Classic, Counter::XmitWords), 5);
         assert_eq!(counters.since_clear(View::Extended, Counter::XmitWords), 75);
         assert_eq!(counters.since_clear(View::Classic, Counter::XmitPackets), 4);
         assert_eq!(counters.total(Counter::XmitMulticast), 3);
+        assert_eq!((counters.row(Row::XmitWordsBySl, 1), counters.row(Row::XmitWordsBySl, 2)), (70, 5));
+    }
+
+    #[test]
+    fn totals_are_the_sums_of_service_levels_and_of_lanes() {
+        let mut counters = Counters::default();
+        counters.received(Measure { packets: 2, words: 20 }, false, &lrh(15, 15));
+        counters.received(Measure { packets: 1, words: 7 }, true, &lrh(3, 15));
+        counters.clear_row(Row::RcvWordsByLane, 15);
+        counters.received(Measure { packets: 1, words: 9 }, true, &lrh(3, 4));
+        assert_eq!(counters.total(Counter::RcvWords), 36);
+        assert_eq!(counters.total(Counter::RcvPackets), 4);
+        assert_eq!((counters.row(Row::RcvWordsBySl, 15), counters.row(Row::RcvWordsBySl, 3)), (20, 16));
+        assert_eq!((counters.row(Row::RcvWordsByLane, 15), counters.row(Row::RcvWordsByLane, 4)), (0, 9));
+        assert_eq!(counters.row(Row::RcvPacketsByLane, 15), 3);
     }
 }

@@ -109,6 +109,11 @@ pub(crate) enum Later {
         /// The end port.
         end: usize,
     },
+    /// A sampling of counters begins or ends.
+    Sample {
+        /// The end port whose agent was asked for it.
+        end: usize,
+    },
 }
 
 impl Fabric {
@@ -125,6 +130,7 @@ impl Fabric {
                     self.send_due_traps(at, end);
                 }
                 Later::Lease { end } => self.end_lease(at, end),
+                Later::Sample { end } => self.sample(at, end),
             }
             self.run(at);
         }
@@ -258,6 +264,9 @@ impl Fabric {
     pub(crate) fn drop_at(&mut self, port: usize, reason: Drop, flight: &Flight) -> Step {
         let at = &mut self.ports[port];
         at.dropped(reason, flight.measure.packets);
+        if matches!(reason, Drop::SwitchLifetime | Drop::LinkQueueFull) {
+            at.counters.congested(flight.packet.lrh.vl, flight.measure.packets);
+        }
         let (slid, dlid) = (flight.packet.lrh.slid, flight.packet.lrh.dlid);
         tracing::trace!(node = %self.nodes[at.node].name, port = %at.num, %slid, %dlid, reason = reason.name(), "dropped");
         Step::Done

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use ib_wire::{
     addr::{Lid, LinkSpeed, LinkWidth, Lmc, MKey, Mtu, PortNum, ServiceLevel, SubnetPrefix, Timeout},
     mad::attr::{CapabilityMask, CapabilityMask2, PhysicalState, PortInfo, PortState, VlArbitrationBlock},
+    packet::Opcode,
 };
 
 use crate::{
@@ -133,6 +134,8 @@ pub(crate) struct Port {
     pub(crate) arbitration: Option<Box<[VlArbitrationBlock; 4]>>,
     /// What performance management reads.
     pub(crate) counters: Counters,
+    /// The operations that the three attributes of performance management count that count one.
+    pub(crate) operations: [Opcode; 3],
     /// What was dropped here.
     pub(crate) drops: Drops,
 }
@@ -153,6 +156,7 @@ impl Port {
             lanes: Lanes::default(),
             arbitration: None,
             counters: Counters::default(),
+            operations: [Opcode::UD_SEND_ONLY; 3],
             drops: Drops::default(),
         }
     }

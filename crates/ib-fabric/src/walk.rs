@@ -62,7 +62,7 @@ impl Fabric {
                 return self.refuse_partition(now, at, Drop::PKeyOutbound, flight);
             }
         }
-        port.counters.sent(flight.measure, flight.multicast);
+        port.counters.sent(flight.measure, flight.multicast, &flight.packet.lrh);
         if self.links[cable.link].is_clear(cable.is_a) {
             Step::In(cable.peer)
         } else {
@@ -78,7 +78,7 @@ impl Fabric {
         if port.state < needed {
             return self.drop_at(at, Drop::PortNotReceiving, flight);
         }
-        port.counters.received(flight.measure, flight.multicast);
+        port.counters.received(flight.measure, flight.multicast, &flight.packet.lrh);
         flight.ingress = at;
         if !management && let Err(reason) = admit(port, flight) {
             if reason == Drop::PKeyInbound {

@@ -9,7 +9,6 @@ use ib_wire::{
     ud::MadAddress,
 };
 
-use super::pma;
 use crate::{drop::Drop, fabric::Fabric, flight::Flight, id::PortId, output::Output};
 
 impl Fabric {
@@ -27,11 +26,12 @@ impl Fabric {
         }
         let (mad, _) = split::<MAD_LEN>(&packet.payload).map_err(|_| Drop::MadMalformed)?;
         let (header, _) = MadHeader::parse(mad).map_err(|_| Drop::MadMalformed)?;
+        if header.class.is_smp() {
+            return Err(Drop::MadUnclaimed);
+        }
         let is_request = matches!(header.method, Method::GET | Method::SET);
         if header.class == MgmtClass::PERFORMANCE && is_request {
-            let node = &self.nodes[self.ports[at].node];
-            let ports = &mut self.ports[node.ports.clone()];
-            let answer = pma::answer(ports, &header, mad);
+            let answer = self.ask_pma(now, end, &header, mad);
             self.send_answer(end, flight, &answer);
             return Ok(());
         }
@@ -42,8 +42,9 @@ impl Fabric {
         }
         if is_request {
             let mut answer = *mad;
-            let header =
-                MadHeader { method: Method::GET_RESP, status: Status::BAD_METHOD_ATTRIBUTE, ..header };
+            let known = header.base_version == 1;
+            let status = if known { Status::BAD_METHOD_ATTRIBUTE } else { Status::BAD_VERSION };
+            let header = MadHeader { method: Method::GET_RESP, status, ..header };
             answer[..MadHeader::LEN].copy_from_slice(&header.to_bytes());
             self.send_answer(end, flight, &answer);
         }

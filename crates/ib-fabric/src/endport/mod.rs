@@ -16,7 +16,7 @@ mod smi;
 mod trap;
 mod violation;
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 pub use agent::{AgentSpec, MethodMask, Oui};
 pub(crate) use agent::{Agents, claimed};
@@ -25,6 +25,7 @@ use ib_wire::{
     mad::attr::GuidBlock,
     time::Instant,
 };
+pub(crate) use pma::Sampler;
 pub(crate) use qp::{QpState, QueuePairs};
 pub(crate) use trap::Traps;
 
@@ -45,6 +46,8 @@ pub(crate) struct EndPort {
     pub(crate) agents: Agents,
     /// Its traps.
     pub(crate) traps: Traps,
+    /// The sampling of counters that somebody asked for.
+    pub(crate) sampler: Option<Box<Sampler>>,
     /// When the lease of its M_Key ends, if it runs out.
     pub(crate) lease_end: Option<Instant>,
     /// A base switch port 0: no queue pairs but QP0 and QP1.
@@ -61,6 +64,7 @@ impl EndPort {
             qps: QueuePairs::new(guid),
             agents: Agents::default(),
             traps: Traps::default(),
+            sampler: None,
             lease_end: None,
             management_only,
         }
@@ -103,6 +107,7 @@ impl EndPort {
     pub(crate) fn reset(&mut self) {
         self.aliases.clear();
         self.traps.clear();
+        self.sampler = None;
         self.lease_end = None;
     }
 }

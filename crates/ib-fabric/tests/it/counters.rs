@@ -16,20 +16,20 @@ use crate::world::{QKEY, World};
 
 const FULL: u16 = 0xffff;
 
-struct Pma {
-    world: World,
+pub(crate) struct Pma {
+    pub(crate) world: World,
     agent: AgentId,
 }
 
 impl Pma {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = World::star();
         let spec = AgentSpec::client(MgmtClass::PERFORMANCE);
         let agent = world.fabric.register_agent(world.sm, spec).expect("free");
         Self { world, agent }
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         node: &str,
         method: Method,
@@ -39,6 +39,10 @@ impl Pma {
         let header = MadHeader::request(MgmtClass::PERFORMANCE, method, AttributeId(attribute.0), 0);
         let mut mad = PmaMad { header, data: [0; 192] };
         mad.data[..4].copy_from_slice(&head);
+        self.ask_mad(node, &mad)
+    }
+
+    pub(crate) fn ask_mad(&mut self, node: &str, mad: &PmaMad) -> (Status, [u8; 192]) {
         let to = MadAddress::gsi(self.world.lid(node), ServiceLevel::default());
         let World { fabric, now, sm, .. } = &mut self.world;
         fabric.send_mad(*now, *sm, self.agent, to, &mad.to_bytes()).expect("sent");
@@ -49,20 +53,20 @@ impl Pma {
         (mad.header.status, mad.data)
     }
 
-    fn counters(&mut self, node: &str, port: u8) -> PortCounters {
+    pub(crate) fn counters(&mut self, node: &str, port: u8) -> PortCounters {
         let (status, data) = self.ask(node, Method::GET, PmaAttribute::PORT_COUNTERS, [0, port, 0, 0]);
         assert_eq!(status, Status::OK);
         PortCounters::parse(&data).expect("long enough").0
     }
 
-    fn extended(&mut self, node: &str, port: u8) -> PortCountersExtended {
+    pub(crate) fn extended(&mut self, node: &str, port: u8) -> PortCountersExtended {
         let (status, data) =
             self.ask(node, Method::GET, PmaAttribute::PORT_COUNTERS_EXTENDED, [0, port, 0, 0]);
         assert_eq!(status, Status::OK);
         PortCountersExtended::parse(&data).expect("long enough").0
     }
 
-    fn clear_all(&mut self, node: &str) {
+    pub(crate) fn clear_all(&mut self, node: &str) {
         for attribute in [PmaAttribute::PORT_COUNTERS, PmaAttribute::PORT_COUNTERS_EXTENDED] {
             self.ask(node, Method::SET, attribute, [0, 255, 0xff, 0xff]);
         }
@@ -179,10 +183,54 @@ fn details_tell_why_packets_were_not_sent() {
 }
 
 #[test]
-fn unknown_ports_and_attributes_are_refused() {
+fn the_error_counters_of_64_bits_are_cleared_for_themselves() {
+    let mut pma = Pma::new();
+    let (a, b) = (pma.world.qp("h2", FULL), pma.world.qp("h3", FULL));
+    pma.world.edit_port("sw1", 3, |info| info.neighbor_mtu = Mtu::B256);
+    for _ in 0..3 {
+        pma.world.post(("h2", a), ("h3", b), &[0; 300]);
+    }
+    pma.ask("sw1", Method::SET, PmaAttribute::PORT_COUNTERS, [0, 3, 0, 0x40]);
+    assert_eq!(pma.counters("sw1", 3).xmit_discards, 0);
+    assert_eq!(pma.extended("sw1", 3).xmit_discards, 3, "another set of registers");
+    let header = MadHeader::request(
+        MgmtClass::PERFORMANCE,
+        Method::SET,
+        AttributeId(PmaAttribute::PORT_COUNTERS_EXTENDED.0),
+        0,
+    );
+    let mut mad = PmaMad { header, data: [0; 192] };
+    (mad.data[1], mad.data[7]) = (3, 1 << 5);
+    pma.ask_mad("sw1", &mad);
+    assert_eq!(pma.extended("sw1", 3).xmit_discards, 3, "that was another counter");
+    mad.data[7] = 1 << 6;
+    pma.ask_mad("sw1", &mad);
+    assert_eq!(pma.extended("sw1", 3).xmit_discards, 0);
+}
+
+#[test]
+fn the_agent_says_what_it_can_do() {
+    let mut pma = Pma::new();
+    for node in ["sw1", "h2"] {
+        let (status, data) = pma.ask(node, Method::GET, PmaAttribute::CLASS_PORT_INFO, [0; 4]);
+        assert_eq!((status, &data[..4]), (Status::OK, &[1, 1, 0x93, 0x00][..]));
+        assert_eq!(u32::from_be_bytes([data[4], data[5], data[6], data[7]]) >> 5, 0x2);
+        let (status, _) = pma.ask(node, Method::SET, PmaAttribute::CLASS_PORT_INFO, [0; 4]);
+        assert_eq!(status, Status::BAD_METHOD_ATTRIBUTE);
+    }
+}
+
+#[test]
+fn unknown_ports_versions_and_attributes_are_refused() {
     let mut pma = Pma::new();
     let mut status = |port, attribute| pma.ask("sw1", Method::GET, attribute, [0, port, 0, 0]).0;
     assert_eq!(status(9, PmaAttribute::PORT_COUNTERS), Status::BAD_FIELD);
-    assert_eq!(status(1, PmaAttribute::PORT_SAMPLES_CONTROL), Status::BAD_METHOD_ATTRIBUTE);
+    assert_eq!(status(9, PmaAttribute::PORT_XMIT_DATA_SL), Status::BAD_FIELD);
+    assert_eq!(status(1, PmaAttribute::PORT_SAMPLES_RESULT_EXTENDED), Status::BAD_METHOD_ATTRIBUTE);
+    assert_eq!(status(9, PmaAttribute(0x13)), Status::BAD_METHOD_ATTRIBUTE);
     assert_eq!(status(0, PmaAttribute::CLASS_PORT_INFO), Status::OK);
+    let mut header = MadHeader::request(MgmtClass::PERFORMANCE, Method::GET, AttributeId::CLASS_PORT_INFO, 0);
+    header.class_version = 2;
+    let (status, _) = pma.ask_mad("sw1", &PmaMad { header, data: [0; 192] });
+    assert_eq!(status, Status::BAD_VERSION);
 }

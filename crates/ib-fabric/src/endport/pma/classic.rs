@@ -1,28 +1,18 @@
-//! Performance management: counters read and cleared by MAD. IBA 1 §16.1.
+//! Counters as registers: the old ones that saturate, those of 64 bits, and the details of errors.
 //!
 //! Each attribute is a table: which bit of its counter select clears which counter.
 
 use ib_wire::{
-    addr::{Lid, PortNum, Timeout},
-    mad::{
-        Mad, MadHeader, Method, Status,
-        attr::ClassPortInfo,
-        pma::{
-            PmaAttribute, PmaMad, PortCounters, PortCountersExtended, PortRcvErrorDetails,
-            PortXmitDiscardDetails,
-        },
-    },
+    addr::PortNum,
+    mad::pma::{PortCounters, PortCountersExtended, PortRcvErrorDetails, PortXmitDiscardDetails},
 };
 
-use crate::{
-    counters::{
-        Counter::{self, *},
-        View,
-    },
-    port::Port,
+use super::{Chosen, Data, put};
+use crate::counters::{
+    Counter::{self, *},
+    View,
 };
 
-type Data = [u8; 192];
 /// The counter that each bit of a select clears; bits beyond the table clear nothing.
 type Select = [Option<Counter>];
 
@@ -56,6 +46,23 @@ const EXTENDED: &Select = &[
     Some(XmitMulticast),
     Some(RcvMulticast),
 ];
+/// Counter select 2 of the same attribute. What nothing here causes has no counter.
+const EXTENDED_2: &Select = &[
+    Some(SymbolError),
+    Some(LinkRecovery),
+    Some(LinkDowned),
+    Some(RcvErrors),
+    Some(RcvRemotePhysical),
+    Some(RcvRelay),
+    Some(XmitDiscards),
+    Some(XmitConstraint),
+    Some(RcvConstraint),
+    None,
+    None,
+    Some(Vl15Dropped),
+    None,
+    Some(Qp1Dropped),
+];
 const RCV_ERRORS: &Select = &[
     Some(LocalPhysical),
     Some(Malformed),
@@ -66,98 +73,48 @@ const RCV_ERRORS: &Select = &[
 ];
 const XMIT_DISCARDS: &Select = &[Some(Inactive), Some(NeighborMtu), Some(SwitchLifetime), Some(HoqLifetime)];
 
-/// All ports at once, 64-bit counters, QP1 drops.
-const CAPABILITIES: u16 = 1 << 8 | 1 << 9 | 1 << 15;
-
-/// Answers a Get or Set about `ports`, which are those of one node.
-pub(super) fn answer(ports: &mut [Port], header: &MadHeader, mad: &Mad) -> Mad {
-    let mut answer = PmaMad::from_bytes(mad);
-    answer.header.method = Method::GET_RESP;
-    answer.header.status = match serve(ports, header, &mut answer.data) {
-        Ok(()) => Status::OK,
-        Err(status) => status,
-    };
-    answer.to_bytes()
-}
-
-fn serve(ports: &mut [Port], header: &MadHeader, data: &mut Data) -> Result<(), Status> {
-    if header.base_version != 1 || header.class_version != 1 {
-        return Err(Status::BAD_VERSION);
-    }
-    let attribute = PmaAttribute(header.attribute.0);
-    if attribute == PmaAttribute::CLASS_PORT_INFO {
-        return class_port_info(header.method, data);
-    }
-    let [_, num, high, low, ..] = *data;
-    let num = PortNum(num);
-    let select = u16::from_be_bytes([high, low]);
-    let mut chosen = Chosen::new(ports, num)?;
-    if header.method == Method::SET {
-        match attribute {
-            PmaAttribute::PORT_COUNTERS => {
-                let second = PortCounters::parse(data).map_or(0, |(counters, _)| counters.counter_select2);
-                chosen.clear(View::Classic, COUNTERS, select);
-                chosen.clear(View::Classic, COUNTERS_2, second.into());
-            }
-            PmaAttribute::PORT_COUNTERS_EXTENDED => chosen.clear(View::Extended, EXTENDED, select),
-            PmaAttribute::PORT_RCV_ERROR_DETAILS => chosen.clear(View::Classic, RCV_ERRORS, select),
-            PmaAttribute::PORT_XMIT_DISCARD_DETAILS => chosen.clear(View::Classic, XMIT_DISCARDS, select),
-            _ => {}
+impl Chosen<'_> {
+    pub(super) fn port_counters(&mut self, set: bool, data: &mut Data) {
+        let (port, select) = head(data);
+        if set {
+            let second = PortCounters::parse(data).map_or(0, |(counters, _)| counters.counter_select2);
+            self.clear(View::Classic, COUNTERS, select.into());
+            self.clear(View::Classic, COUNTERS_2, second.into());
         }
+        put(data, &self.counters(port, select).to_bytes());
     }
-    match attribute {
-        PmaAttribute::PORT_COUNTERS => put(data, &chosen.counters(num, select).to_bytes()),
-        PmaAttribute::PORT_COUNTERS_EXTENDED => put(data, &chosen.extended(num, select).to_bytes()),
-        PmaAttribute::PORT_RCV_ERROR_DETAILS => put(data, &chosen.rcv_errors(num, select).to_bytes()),
-        PmaAttribute::PORT_XMIT_DISCARD_DETAILS => put(data, &chosen.discards(num, select).to_bytes()),
-        _ => return Err(Status::BAD_METHOD_ATTRIBUTE),
-    }
-    Ok(())
-}
 
-fn class_port_info(method: Method, data: &mut Data) -> Result<(), Status> {
-    if method != Method::GET {
-        return Err(Status::BAD_METHOD_ATTRIBUTE);
-    }
-    let zero = ClassPortInfo::from_bytes(&[0; ClassPortInfo::LEN]);
-    let info = ClassPortInfo {
-        base_version: 1,
-        class_version: 1,
-        capability_mask: CAPABILITIES,
-        response_time: Timeout(16),
-        redirect_lid: Lid::NONE,
-        ..zero
-    };
-    put(data, &info.to_bytes());
-    Ok(())
-}
-
-fn put(data: &mut Data, bytes: &[u8]) {
-    data.fill(0);
-    data[..bytes.len()].copy_from_slice(bytes);
-}
-
-/// The ports that a request means: one, or all at once.
-struct Chosen<'a>(&'a mut [Port]);
-
-impl<'a> Chosen<'a> {
-    fn new(ports: &'a mut [Port], num: PortNum) -> Result<Self, Status> {
-        if num == PortNum::ALL {
-            return Ok(Self(ports));
+    pub(super) fn port_counters_extended(&mut self, set: bool, data: &mut Data) {
+        let (port, select) = head(data);
+        let second = PortCountersExtended::parse(data).map_or(0, |(counters, _)| counters.counter_select2);
+        if set {
+            self.clear(View::Extended, EXTENDED, select.into());
+            self.clear(View::Extended, EXTENDED_2, second);
         }
-        let index = ports.iter().position(|port| port.num == num).ok_or(Status::BAD_FIELD)?;
-        Ok(Self(&mut ports[index..=index]))
+        put(data, &self.extended(port, select, second).to_bytes());
     }
 
-    fn clear(&mut self, view: View, table: &Select, select: u16) {
+    pub(super) fn port_rcv_error_details(&mut self, set: bool, data: &mut Data) {
+        let (port, select) = head(data);
+        if set {
+            self.clear(View::Classic, RCV_ERRORS, select.into());
+        }
+        put(data, &self.rcv_errors(port, select).to_bytes());
+    }
+
+    pub(super) fn port_xmit_discard_details(&mut self, set: bool, data: &mut Data) {
+        let (port, select) = head(data);
+        if set {
+            self.clear(View::Classic, XMIT_DISCARDS, select.into());
+        }
+        put(data, &self.discards(port, select).to_bytes());
+    }
+
+    fn clear(&mut self, view: View, table: &Select, select: u32) {
         let selected = table.iter().enumerate().filter(|(bit, _)| select >> bit & 1 != 0);
         for counter in selected.filter_map(|(_, counter)| *counter) {
             self.0.iter_mut().for_each(|port| port.counters.clear(view, counter));
         }
-    }
-
-    fn sum(&self, view: View, counter: Counter) -> u64 {
-        self.0.iter().map(|port| port.counters.since_clear(view, counter)).sum()
     }
 
     /// As a register shows it that stops at its largest value.
@@ -194,12 +151,12 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    fn extended(&self, port: PortNum, counter_select: u16) -> PortCountersExtended {
+    fn extended(&self, port: PortNum, counter_select: u16, counter_select2: u32) -> PortCountersExtended {
         let sum = |counter| self.sum(View::Extended, counter);
         PortCountersExtended {
             port,
             counter_select,
-            counter_select2: 0,
+            counter_select2,
             xmit_data: sum(XmitWords),
             rcv_data: sum(RcvWords),
             xmit_pkts: sum(XmitPackets),
@@ -208,6 +165,20 @@ impl<'a> Chosen<'a> {
             unicast_rcv_pkts: sum(RcvUnicast),
             multicast_xmit_pkts: sum(XmitMulticast),
             multicast_rcv_pkts: sum(RcvMulticast),
+            symbol_error: sum(SymbolError),
+            link_error_recovery: sum(LinkRecovery),
+            link_downed: sum(LinkDowned),
+            rcv_errors: sum(RcvErrors),
+            rcv_remote_physical_errors: sum(RcvRemotePhysical),
+            rcv_switch_relay_errors: sum(RcvRelay),
+            xmit_discards: sum(XmitDiscards),
+            xmit_constraint_errors: sum(XmitConstraint),
+            rcv_constraint_errors: sum(RcvConstraint),
+            local_link_integrity_errors: 0,
+            excessive_buffer_overrun_errors: 0,
+            vl15_dropped: sum(Vl15Dropped),
+            xmit_wait: 0,
+            qp1_dropped: sum(Qp1Dropped),
         }
     }
 
@@ -236,4 +207,10 @@ impl<'a> Chosen<'a> {
             hoq_lifetime_discards: short(HoqLifetime),
         }
     }
+}
+
+/// Port and counter select.
+const fn head(data: &Data) -> (PortNum, u16) {
+    let [_, port, high, low, ..] = *data;
+    (PortNum(port), u16::from_be_bytes([high, low]))
 }
