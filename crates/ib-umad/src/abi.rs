@@ -1,4 +1,4 @@
-//! The structures that libibumad's functions fill, as `infiniband/umad.h` lays them out (rdma-core 17 and later).
+//! The structures that libibumad's functions fill, as `infiniband/umad.h` lays them out.
 
 use std::{
     ffi::{c_char, c_int, c_uint},

@@ -1,6 +1,6 @@
 //! MADs through open ports.
 //!
-//! OpenSM ends its receiver by `pthread_cancel`, and a thread is cancelled where it waits. That is [`wait`] here, and
+//! OpenSM ends its receiver by `pthread_cancel`, and a thread is cancelled where it waits. That is `wait` here, and
 //! nowhere else: below it there is only rustix, whose system calls are not libc's. So nothing that has to be dropped
 //! may live in a function that calls it, and these functions let the unwinding through.
 
