@@ -226,3 +226,15 @@ fn a_server_s_long_answer_is_cut_and_arrives_whole() {
     assert_eq!(got.mad[25], RmppType::DATA.0);
     assert_eq!(simulation.poll_program(), None);
 }
+
+#[test]
+fn what_the_port_cannot_send_is_told_at_once_and_only_once() {
+    let mut simulation = lab("star:2");
+    let agent = open(&mut simulation, "h1", CLIENT);
+    let nowhere = MadAddress::gsi(Lid(0), ServiceLevel::default());
+    let ask = question(Method::GET, AttributeId::CLASS_PORT_INFO, 1).to_bytes();
+    let refused = send(&mut simulation, agent, nowhere, &ask);
+    assert!(matches!(refused, Err(ProgramError::Port(_))), "{refused:?}");
+    simulation.run_for(Duration::from_secs(5));
+    assert_eq!(simulation.poll_program(), None);
+}

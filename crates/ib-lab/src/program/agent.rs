@@ -86,7 +86,11 @@ impl Agent {
         }
         self.counters.sent += 1;
         if !is_message {
-            return Ok(fabric.send_mad(now, self.port, self.id, to, &mad)?);
+            let sent = fabric.send_mad(now, self.port, self.id, to, &mad);
+            if sent.is_err() {
+                self.requests.take(transaction(header.tid));
+            }
+            return Ok(sent?);
         }
         // The clock of the answer starts when the question has left.
         self.requests.count(now, transaction(header.tid), false);

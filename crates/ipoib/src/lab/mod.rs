@@ -110,12 +110,13 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     }
     running.runtime.start()?;
     // Only now, so that a capture sees all it does.
+    let unmanaged = sm == SmChoice::None;
     match sm {
         SmChoice::Embedded => running.start_manager(place.as_deref(), None)?,
         SmChoice::OpenSm { config } => running.start_opensm(place.as_deref(), config.as_deref())?,
         SmChoice::None => (),
     }
-    let code = running.serve(&progress, command);
+    let code = running.serve(&progress, command, unmanaged);
     running.end_opensm();
     let now = clock::now();
     running.runtime.captures.finish(&mut running.runtime.lab, now);
@@ -126,16 +127,26 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
 
 impl Running {
     /// Turns the loop until the command ends or somebody asks for the end.
-    fn serve(&mut self, progress: &Progress, command: Vec<std::ffi::OsString>) -> Result<ExitCode> {
+    ///
+    /// The command waits until the subnet is up; without a manager it is there to bring it up, and starts `at_once`.
+    fn serve(
+        &mut self,
+        progress: &Progress,
+        command: Vec<std::ffi::OsString>,
+        at_once: bool,
+    ) -> Result<ExitCode> {
         let mut waiting_command = (!command.is_empty()).then_some(command);
         let mut child: Option<Child> = None;
+        if at_once && let Some(command) = waiting_command.take() {
+            child = Some(self.start_command(&command)?);
+        }
         loop {
             if !self.is_up {
                 progress.carriers(self.runtime.up(), self.runtime.faces.len());
                 if self.runtime.is_ready() {
                     self.is_up = true;
                     self.remember_lids();
-                    progress.up(clock::now() - self.started, waiting_command.is_some());
+                    progress.up(clock::now() - self.started, child.is_some() || waiting_command.is_some());
                     if let Some(command) = waiting_command.take() {
                         child = Some(self.start_command(&command)?);
                     }

@@ -200,18 +200,14 @@ impl Connection {
             return Ok(false);
         }
         let mut input = std::mem::take(&mut open.input);
-        let mut rest = if input.is_empty() {
-            &space[..len]
-        } else {
-            input.extend_from_slice(&space[..len]);
-            &input[..]
-        };
-        while let Some((header, mad, used)) = frame::read(rest)? {
+        input.extend_from_slice(&space[..len]);
+        let mut done = 0;
+        while let Some((header, mad, used)) = frame::read(&input[done..])? {
             open.send(now, &header, mad, lab);
-            rest = &rest[used..];
+            done += used;
         }
-        let rest = rest.to_vec();
-        open.input = rest;
+        input.drain(..done);
+        open.input = input;
         Ok(true)
     }
 
