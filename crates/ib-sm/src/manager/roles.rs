@@ -51,11 +51,12 @@ impl Watch {
 }
 
 impl SubnetManager {
-    /// What this manager says of itself. The key is for nobody to see.
+    /// What this manager says of itself. The key is told to everybody, as OpenSM does: it takes no notice of a
+    /// manager that has another.
     pub(super) const fn sm_info(&self) -> SmInfo {
         SmInfo {
             guid: self.port.guid,
-            sm_key: 0,
+            sm_key: self.config.administration.sm_key,
             act_count: self.watch.act_count,
             priority: self.config.priority & 0xf,
             state: self.role.state(),

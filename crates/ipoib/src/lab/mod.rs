@@ -38,6 +38,11 @@ use crate::{
 /// How long a command may take to end when the lab ends.
 const COMMAND_ENDS: Duration = Duration::from_millis(700);
 
+/// How often a standby manager asks the master whether it lives.
+const STANDBY_POLL: Duration = Duration::from_secs(1);
+/// Answers that must stay away in a row before it takes over.
+const STANDBY_RETRIES: u32 = 3;
+
 /// Time between two looks whether hosts may send, once all have their carrier.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Time between two looks whether captures have ended.
@@ -249,7 +254,14 @@ fn manager_config(plan: &LabPlan) -> Result<ManagerConfig> {
         None => Partitions::default(),
     };
     let lids = plan.lids.as_deref().map(read_lids).transpose()?.unwrap_or_default();
-    Ok(ManagerConfig { place: None, sm: SmConfig { lids, ..SmConfig::default() }, partitions })
+    // A subnet of a test is to have its next master in seconds; OpenSM's 40 are for machine rooms.
+    let sm = SmConfig {
+        lids,
+        standby_poll: STANDBY_POLL,
+        standby_retries: STANDBY_RETRIES,
+        ..SmConfig::default()
+    };
+    Ok(ManagerConfig { place: None, sm, partitions })
 }
 
 fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<LabConfig> {

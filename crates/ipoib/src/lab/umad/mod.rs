@@ -202,7 +202,8 @@ impl Umad {
             Ok(true) => self.waiting.push(id),
             Ok(false) => self.close(id, lab, poller),
             Err(error) => {
-                tracing::warn!(connection = id, %error, "a program's stream");
+                // What a program says wrong is its own end, and that it was killed is nothing to tell.
+                tracing::debug!(connection = id, %error, "a program's stream");
                 self.close(id, lab, poller);
             }
         }
