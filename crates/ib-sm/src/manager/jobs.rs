@@ -4,7 +4,7 @@ use ib_wire::{
     addr::PortNum,
     mad::{
         Status,
-        attr::{LinearBlock, MulticastBlock, PKeyBlock, PortInfo, SmInfo, SwitchInfo},
+        attr::{LinearBlock, MulticastBlock, PKeyBlock, PortInfo, SmInfo, SmState, SwitchInfo},
     },
     time::Instant,
 };
@@ -82,7 +82,12 @@ impl SubnetManager {
     fn send_jobs(&mut self, now: Instant) {
         while self.transactions.has_room() {
             let Some(job) = self.sweep.work.take() else { return };
-            let sm_info = self.sm_info().to_bytes();
+            let mut sm_info = self.sm_info();
+            if matches!(job, Job::Acknowledge(_)) {
+                // It thanks as what it was when it was handed the subnet.
+                sm_info.state = SmState::STANDBY;
+            }
+            let sm_info = sm_info.to_bytes();
             match job.request(&self.subnet, &self.config, &sm_info) {
                 Some(request) => self.transactions.start(now, &request, job),
                 None => self.finish_job(now, job, &Outcome::GivenUp),

@@ -32,6 +32,9 @@ pub(super) struct Args {
 pub(super) enum Verb {
     /// Bring up a whole InfiniBand subnet on this machine, with an ib0 in every host
     Lab(LabArgs),
+    /// Run an InfiniBand fabric alone, without hosts' networks
+    #[command(subcommand)]
+    Fabric(FabricVerb),
     /// Run a command inside a host of a running lab
     Exec(ExecArgs),
     /// Show what a running lab looks like from inside
@@ -77,6 +80,59 @@ pub(super) struct LabArgs {
     /// Topology: a file, or one of pair, star:N, line:N, ring:N, fat-tree:k=K, mesh:N
     #[arg(long, value_name = "FILE|SPEC", default_value = "pair")]
     pub(super) topology: OsString,
+    /// Who manages it, and how.
+    #[command(flatten)]
+    pub(super) manager: ManagerArgs,
+    /// Child interfaces, such as ib0.8001, in every host whose port has the P_Key
+    #[arg(long, value_name = "PKEY", num_args = 1.., value_delimiter = ',')]
+    pub(super) children: Vec<String>,
+    /// Address handles an interface keeps at most
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub(super) max_address_vector: u32,
+    /// Send descriptors of an interface; its txqueuelen is twice that
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=8192))]
+    pub(super) tx_ring_size: u32,
+    /// What it leaves behind, and how much it says.
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    /// Command to run in the first host when the subnet is up; the lab ends with it, and with its status
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// `fabric`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  ipoib fabric run fat-tree:k=16")]
+pub(super) enum FabricVerb {
+    /// Switches, adapters and links, managed or not, until Ctrl-C
+    ///
+    /// No host has interfaces: programs that speak MADs are the fabric's users, such as OpenSM and the
+    /// infiniband-diags. Everything else is as in a lab: `exec`, `show`, `fault`, `capture`.
+    #[command(after_help = "Examples:\n  ipoib fabric run fat-tree:k=16 --sm none\n  \
+                            ipoib exec h1 -- ibnetdiscover > fabric.net")]
+    Run(FabricArgs),
+}
+
+/// `fabric run`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct FabricArgs {
+    /// Topology: a file, or one of pair, star:N, line:N, ring:N, fat-tree:k=K, mesh:N
+    #[arg(value_name = "TOPOLOGY")]
+    pub(super) topology: OsString,
+    /// Name for the fabric, when several run
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Who manages it, and how.
+    #[command(flatten)]
+    pub(super) manager: ManagerArgs,
+    /// What it leaves behind, and how much it says.
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+/// Options about the subnet manager.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ManagerArgs {
     /// Who manages the subnet
     #[arg(long, value_name = "SM", value_enum, default_value_t = SmArg::Embedded)]
     pub(super) sm: SmArg,
@@ -89,18 +145,14 @@ pub(super) struct LabArgs {
     /// Partitions, in OpenSM's format
     #[arg(long, value_name = "FILE")]
     pub(super) partitions: Option<PathBuf>,
-    /// Child interfaces, such as ib0.8001, in every host whose port has the P_Key
-    #[arg(long, value_name = "PKEY", num_args = 1.., value_delimiter = ',')]
-    pub(super) children: Vec<String>,
     /// Remember in this file which port had which LID, for the next run
     #[arg(long, value_name = "FILE")]
     pub(super) lids: Option<PathBuf>,
-    /// Address handles an interface keeps at most
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
-    pub(super) max_address_vector: u32,
-    /// Send descriptors of an interface; its txqueuelen is twice that
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=8192))]
-    pub(super) tx_ring_size: u32,
+}
+
+/// Options of everything that runs until it is ended.
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunArgs {
     /// Record all links into this file (pcapng)
     #[arg(long, value_name = "FILE")]
     pub(super) capture: Option<PathBuf>,
@@ -113,9 +165,6 @@ pub(super) struct LabArgs {
     /// Say only what went wrong
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Command to run in the first host when the subnet is up; the lab ends with it, and with its status
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(super) command: Vec<OsString>,
 }
 
 /// `--sm`.
@@ -362,7 +411,7 @@ mod tests {
         let args =
             Args::try_parse_from(["ipoib", "lab", "--seed", "7", "--", "ping", "-c", "3", "h2"]).unwrap();
         let Verb::Lab(lab) = args.verb else { panic!("{args:?}") };
-        assert_eq!((lab.seed, lab.command.len()), (Some(7), 4));
+        assert_eq!((lab.run.seed, lab.command.len()), (Some(7), 4));
         for words in [&["exec", "h3", "--", "ip", "-s", "link"][..], &["exec", "h3", "ip", "-s", "link"]] {
             let args = Args::try_parse_from([&["ipoib"], words].concat()).unwrap();
             let Verb::Exec(exec) = args.verb else { panic!("{args:?}") };

@@ -18,7 +18,7 @@ use std::{ffi::OsStr, path::Path, process::ExitCode};
 use anyhow::Result;
 use clap::Parser;
 
-use self::args::{Args, FaultVerb, SmVerb, Verb};
+use self::args::{Args, FabricVerb, FaultVerb, SmVerb, Verb};
 pub use self::plan::{FileText, LabPlan, SmChoice};
 use crate::{
     os::userns::{self, Privilege},
@@ -49,6 +49,12 @@ fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> 
             let plan = LabPlan::new(args)?;
             talk::begin(plan.verbosity);
             // Before any thread exists.
+            let privilege = userns::enter_if_needed()?;
+            lab(plan, privilege)
+        }
+        Verb::Fabric(FabricVerb::Run(args)) => {
+            let plan = LabPlan::of_fabric(args)?;
+            talk::begin(plan.verbosity);
             let privilege = userns::enter_if_needed()?;
             lab(plan, privilege)
         }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use ib_fabric::topology::{self, GENERATORS, Topology};
 use ib_wire::addr::PKey;
 
-use super::args::{LabArgs, SmArg};
+use super::args::{FabricArgs, LabArgs, ManagerArgs, SmArg};
 
 /// All that `ipoib lab` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,29 +75,48 @@ impl FileText {
 impl LabPlan {
     /// Makes the plan that the arguments ask for.
     pub(super) fn new(args: LabArgs) -> Result<Self> {
-        let topology = read_topology(&args.topology)?;
-        let sm = sm_choice(&args, &topology)?;
-        Ok(Self {
+        let plan = Self::of_fabric(FabricArgs {
+            topology: args.topology,
             name: args.name,
-            topology,
+            manager: args.manager,
+            run: args.run,
+        })?;
+        Ok(Self {
             has_hosts: true,
-            sm,
-            place: args.sm_node,
-            partitions: args.partitions.map(FileText::read).transpose().context("--partitions")?,
             children: children(&args.children).context("--children")?,
-            lids: args.lids,
             max_address_vector: usize::try_from(args.max_address_vector).unwrap_or(usize::MAX),
             tx_ring_size: args.tx_ring_size,
-            capture: args.capture,
-            seed: args.seed,
             command: args.command,
-            verbosity: if args.quiet { 0 } else { 1 + args.verbose },
+            ..plan
+        })
+    }
+
+    /// Makes the plan of a fabric alone.
+    pub(super) fn of_fabric(args: FabricArgs) -> Result<Self> {
+        let FabricArgs { topology, name, manager, run } = args;
+        let topology = read_topology(&topology)?;
+        let sm = sm_choice(&manager, &topology)?;
+        Ok(Self {
+            name,
+            topology,
+            has_hosts: false,
+            sm,
+            place: manager.sm_node,
+            partitions: manager.partitions.map(FileText::read).transpose().context("--partitions")?,
+            children: Vec::new(),
+            lids: manager.lids,
+            max_address_vector: 0,
+            tx_ring_size: 1,
+            capture: run.capture,
+            seed: run.seed,
+            command: Vec::new(),
+            verbosity: if run.quiet { 0 } else { 1 + run.verbose },
         })
     }
 }
 
 /// Who manages the subnet, where the topology allows it.
-fn sm_choice(args: &LabArgs, topology: &Topology) -> Result<SmChoice> {
+fn sm_choice(args: &ManagerArgs, topology: &Topology) -> Result<SmChoice> {
     if let Some(node) = &args.sm_node
         && topology.find(node).is_none()
     {
