@@ -20,11 +20,12 @@ mod umad;
 use std::{fs, io::Write, path::PathBuf, process::ExitCode, sync::mpsc, time::Duration};
 
 use anyhow::{Context, Result};
-use ib_fabric::topology::Topology;
+use ib_fabric::{Fabric, PortId, topology::Topology};
 use ib_lab::{InterfaceConfig, Lab, LabConfig, ManagerConfig};
 use ib_sm::{SmConfig, partition::Partitions};
 use ib_wire::{
     addr::{Guid, Lid},
+    mad::attr::PortState,
     time::Instant,
 };
 
@@ -63,6 +64,8 @@ struct Running {
     /// The file that says who belongs to which partition.
     partitions: Option<PathBuf>,
     opensm: Option<OpenSm>,
+    /// Of a fabric alone, ports that it waits for; none of a lab with hosts.
+    ports: Option<Vec<PortId>>,
     is_up: bool,
 }
 
@@ -73,7 +76,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     limits::raise_open_files().context("open files")?;
     let name = plan.name.clone().map_or_else(free_name, Ok)?;
     let dir = RunDir::create(&name)?;
-    let progress = Progress::new(plan.verbosity, &name, &plan.topology.counts().to_string());
+    let progress = Progress::new(plan.verbosity, plan.has_hosts, &name, &plan.topology.counts().to_string());
 
     let seed = plan.seed.unwrap_or_else(|| started.as_nanos() ^ u64::from(std::process::id()) << 40);
     let manager = manager_config(&plan)?;
@@ -92,6 +95,10 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         }
     })?;
 
+    let ports = (!plan.has_hosts).then(|| match plan.sm {
+        SmChoice::None => Vec::new(),
+        _ => cabled_ports(&plan.topology, runtime.lab.fabric()),
+    });
     let LabPlan { topology, sm, place, partitions, lids, capture, command, .. } = plan;
     let mut running = Running {
         name,
@@ -105,6 +112,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         manager,
         partitions: partitions.map(|file| file.path),
         opensm: None,
+        ports,
         is_up: false,
     };
     running.link_programs()?;
@@ -147,8 +155,7 @@ impl Running {
         }
         loop {
             if !self.is_up {
-                progress.carriers(self.runtime.up(), self.runtime.faces.len());
-                if self.runtime.is_ready() {
+                if self.is_ready(progress) {
                     self.is_up = true;
                     self.remember_lids();
                     progress.up(clock::now() - self.started, child.is_some() || waiting_command.is_some());
@@ -181,9 +188,27 @@ impl Running {
         }
     }
 
+    /// True once hosts can talk; of a fabric alone, once all its cabled ports are Active, or nobody is to make them.
+    fn is_ready(&mut self, progress: &Progress) -> bool {
+        let Some(ports) = &mut self.ports else {
+            progress.carriers(self.runtime.up(), self.runtime.faces.len());
+            return self.runtime.is_ready();
+        };
+        let fabric = self.runtime.lab.fabric();
+        // Those at the end are no longer waited for.
+        while let Some(port) = ports.last() {
+            if fabric.port_info(*port).state != PortState::ACTIVE {
+                return false;
+            }
+            ports.pop();
+        }
+        true
+    }
+
     /// How long a turn of the loop may take: what has no descriptor is looked at now and then.
     fn limit(&self) -> Option<Duration> {
-        let all_have_carrier = !self.is_up && self.runtime.up() == self.runtime.faces.len();
+        let all_have_carrier =
+            !self.is_up && self.ports.is_none() && self.runtime.up() == self.runtime.faces.len();
         let captures = self.runtime.captures.any();
         all_have_carrier.then_some(LOOK_AGAIN).or_else(|| captures.then_some(REAP_CAPTURES))
     }
@@ -246,6 +271,13 @@ impl Running {
             tracing::warn!(file = %path.display(), %error, "LIDs are not remembered");
         }
     }
+}
+
+/// The end ports that have a cable.
+fn cabled_ports(topology: &Topology, fabric: &Fabric) -> Vec<PortId> {
+    let ends = topology.nodes.iter().flat_map(|node| node.end_ports.iter().map(move |port| (node, port.num)));
+    let cabled = ends.filter(|(node, num)| fabric.link(&node.name, *num).is_some());
+    cabled.filter_map(|(node, num)| fabric.end_port(&node.name, num)).collect()
 }
 
 fn manager_config(plan: &LabPlan) -> Result<ManagerConfig> {

@@ -12,19 +12,20 @@ const WORTH_A_BAR: usize = 32;
 pub(super) struct Progress {
     bar: ProgressBar,
     quiet: bool,
+    has_hosts: bool,
     name: String,
     summary: String,
 }
 
 impl Progress {
     /// A lab called `name`, described by `summary`.
-    pub(super) fn new(verbosity: u8, name: &str, summary: &str) -> Self {
+    pub(super) fn new(verbosity: u8, has_hosts: bool, name: &str, summary: &str) -> Self {
         let quiet = verbosity == 0;
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         if let Ok(style) = ProgressStyle::with_template("{msg:>14} [{bar:30}] {pos}/{len}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, quiet, name: name.to_owned(), summary: summary.to_owned() }
+        Self { bar, quiet, has_hosts, name: name.to_owned(), summary: summary.to_owned() }
     }
 
     /// `n` of `all` hosts are made.
@@ -44,9 +45,13 @@ impl Progress {
             return;
         }
         let (name, summary, ms) = (&self.name, &self.summary, took.as_millis());
-        eprintln!("ipoib: lab {name}: {summary}, up in {ms} ms");
+        let (what, hint) = match self.has_hosts {
+            true => ("lab", "`ipoib exec h1 -- ping h2` or `ipoib show hosts`"),
+            false => ("fabric", "`ipoib exec h1 -- ibnetdiscover` or `ipoib show links`"),
+        };
+        eprintln!("ipoib: {what} {name}: {summary}, up in {ms} ms");
         if !command {
-            eprintln!("ipoib: try `ipoib exec h1 -- ping h2` or `ipoib show hosts`; end it with Ctrl-C");
+            eprintln!("ipoib: try {hint}; end it with Ctrl-C");
         }
     }
 
