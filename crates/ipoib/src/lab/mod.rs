@@ -154,14 +154,12 @@ impl Running {
             child = Some(self.start_command(&command)?);
         }
         loop {
-            if !self.is_up {
-                if self.is_ready(progress) {
-                    self.is_up = true;
-                    self.remember_lids();
-                    progress.up(clock::now() - self.started, child.is_some() || waiting_command.is_some());
-                    if let Some(command) = waiting_command.take() {
-                        child = Some(self.start_command(&command)?);
-                    }
+            if !self.is_up && self.is_ready(progress) {
+                self.is_up = true;
+                self.remember_lids();
+                progress.up(clock::now() - self.started, child.is_some() || waiting_command.is_some());
+                if let Some(command) = waiting_command.take() {
+                    child = Some(self.start_command(&command)?);
                 }
             }
             let limit = self.limit();
