@@ -177,8 +177,8 @@ impl Port {
     /// Receives a MAD if there is one, into room for header and MAD.
     pub(crate) fn receive(&self, buffer: &mut [MaybeUninit<u8>]) -> Arrival {
         let _turn = locked(&self.receiving);
-        let mut ahead = [MaybeUninit::uninit(); PREFIX + HEADER + SEGMENT];
-        let ahead = match recv(&self.ends.stream, &mut ahead, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        let mut space = [MaybeUninit::uninit(); PREFIX + HEADER + SEGMENT];
+        let ahead = match recv(&self.ends.stream, &mut space, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((_, 0)) => return self.lose(),
             Ok(((bytes, _), _)) => &*bytes,
             Err(Errno::AGAIN | Errno::INTR) => return Arrival::Nothing,
@@ -188,6 +188,7 @@ impl Port {
         let Ok(whole) = frame::length(prefix) else { return self.lose() };
         let Some(header) = begin.first_chunk() else { return Arrival::Beginning };
         let length = whole - HEADER;
+        let agent = Header::parse(header).agent.cast_signed();
 
         let Some(room) = buffer.get_mut(..whole) else {
             // As the kernel does: of a message of many MADs, the first is shown.
@@ -198,12 +199,20 @@ impl Port {
             }
             return Arrival::TooLong { length, begun };
         };
-        let mut prefix = [MaybeUninit::uninit(); PREFIX];
-        if !(self.take(&mut prefix) && self.take(room)) {
+        let taken = match space.get_mut(..PREFIX + whole) {
+            // One MAD: all of it in one go.
+            Some(frame) => {
+                let taken = self.take(frame);
+                room.copy_from_slice(&frame[PREFIX..]);
+                taken
+            }
+            None => self.take(&mut space[..PREFIX]) && self.take(room),
+        };
+        if !taken {
             return self.lose();
         }
         tell_length(room, whole);
-        Arrival::Mad { agent: Header::parse(header).agent.cast_signed(), length }
+        Arrival::Mad { agent, length }
     }
 
     /// Whether nothing will come any more, and there is nothing left.

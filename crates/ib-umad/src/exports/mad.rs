@@ -92,8 +92,10 @@ pub unsafe extern "C-unwind" fn umad_recv(
         return failed(errno);
     }
     let patience = Patience::new(timeout_ms);
+    let mut look_first = true;
     loop {
-        if timeout_ms != 0 {
+        // What is there already needs no waiting: under load that is the rule.
+        if timeout_ms != 0 && !core::mem::take(&mut look_first) {
             match wait(fd, patience.left()) {
                 Ok(_) => {}
                 Err(Errno::TIMEDOUT) => return failed(Errno::TIMEDOUT),
