@@ -10,8 +10,11 @@ use alloc::{
 };
 
 use ib_wire::{
-    addr::{PortNum, Qpn},
-    mad::attr::{NodeInfo, PortInfo},
+    addr::{Guid, PKey, PortNum, Qpn},
+    mad::{
+        attr::{NodeDescription, NodeInfo, PortInfo},
+        pma::{PortCounters, PortCountersExtended},
+    },
     time::Instant,
     ud::{PortEvent, PortView, QpCommand},
 };
@@ -22,7 +25,7 @@ use crate::{
     agenda::Agenda,
     config::FabricConfig,
     drop::Drop,
-    endport::{AgentSpec, EndPort, sma},
+    endport::{AgentSpec, EndPort, pma, sma},
     error::{CreateQpError, QpError, RegisterError},
     flight::{Flight, Parked, Step},
     id::{AgentId, LinkId, NodeId, PortId, TapId},
@@ -247,11 +250,31 @@ impl Fabric {
         port.port_info(port.num)
     }
 
+    /// The P_Key table of an end port, up to the last block that was written.
+    pub fn port_pkeys(&self, port: PortId) -> &[PKey] {
+        self.ports[self.ends[port.index()].port].pkeys.as_slice()
+    }
+
+    /// GUIDs that an SM gave an end port besides its own: entries 1 and on of its table, zero where there is none.
+    pub fn port_aliases(&self, port: PortId) -> &[Guid] {
+        &self.ends[port.index()].aliases
+    }
+
+    /// What performance management reads at an end port: counters of the widths of old, and of 64 bits.
+    pub fn port_counters(&self, port: PortId) -> (PortCounters, PortCountersExtended) {
+        pma::classic::registers(&self.ports[self.ends[port.index()].port])
+    }
+
     /// NodeInfo of the node an end port is of, as asked through it.
     pub fn node_info(&self, port: PortId) -> NodeInfo {
         let end = &self.ends[port.index()];
         let port = &self.ports[end.port];
         self.nodes[port.node].node_info(end.guid, port.num)
+    }
+
+    /// NodeDescription of the node an end port is of.
+    pub fn node_description(&self, port: PortId) -> NodeDescription {
+        self.nodes[self.ports[self.ends[port.index()].port].node].description
     }
 
     /// How often a packet was dropped for `reason` at any port of the fabric.

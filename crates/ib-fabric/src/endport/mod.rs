@@ -7,7 +7,7 @@
 mod agent;
 mod directed;
 mod gsi;
-mod pma;
+pub(crate) mod pma;
 mod qp;
 mod receive;
 mod send;

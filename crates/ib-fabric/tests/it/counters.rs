@@ -170,6 +170,24 @@ fn old_counters_stop_at_their_largest_value() {
     assert_eq!(pma.counters("sw1", 2).rcv_switch_relay_errors, 0);
 }
 
+/// Whoever owns the fabric need not send MADs to read what they would.
+#[test]
+fn an_end_ports_counters_are_read_without_mads_too() {
+    let mut pma = Pma::new();
+    let (a, b) = (pma.world.qp("h2", FULL), pma.world.qp("h3", FULL));
+    pma.world.post(("h2", a), ("h3", b), b"x");
+    let port = pma.world.fabric.end_port("h2", PortNum(1)).expect("h2 has it");
+    let by_mad = pma.extended("h2", 1);
+    let (_, read) = pma.world.fabric.port_counters(port);
+    // The answer had not left when it was written.
+    assert_eq!(read.unicast_xmit_pkts, by_mad.unicast_xmit_pkts + 1);
+    assert_eq!(read.unicast_rcv_pkts, by_mad.unicast_rcv_pkts);
+    pma.ask("h2", Method::SET, PmaAttribute::PORT_COUNTERS_EXTENDED, [0, 1, 0, 0xff]);
+    let (classic, extended) = pma.world.fabric.port_counters(port);
+    assert_eq!(extended.unicast_xmit_pkts, 1, "cleared, but for the answer that says so");
+    assert!(classic.xmit_pkts > 1, "the others are cleared for themselves");
+}
+
 #[test]
 fn details_tell_why_packets_were_not_sent() {
     let mut pma = Pma::new();

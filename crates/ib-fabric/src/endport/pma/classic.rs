@@ -7,10 +7,13 @@ use ib_wire::{
     mad::pma::{PortCounters, PortCountersExtended, PortRcvErrorDetails, PortXmitDiscardDetails},
 };
 
-use super::{Chosen, Data, put};
-use crate::counters::{
-    Counter::{self, *},
-    View,
+use super::{Chosen, Data, Sum, put};
+use crate::{
+    counters::{
+        Counter::{self, *},
+        View,
+    },
+    port::Port,
 };
 
 /// The counter that each bit of a select clears; bits beyond the table clear nothing.
@@ -73,6 +76,12 @@ const RCV_ERRORS: &Select = &[
 ];
 const XMIT_DISCARDS: &Select = &[Some(Inactive), Some(NeighborMtu), Some(SwitchLifetime), Some(HoqLifetime)];
 
+/// The registers of one port, as both attributes have them.
+pub(crate) fn registers(port: &Port) -> (PortCounters, PortCountersExtended) {
+    let sum = Sum(core::slice::from_ref(port));
+    (sum.counters(port.num, 0), sum.extended(port.num, 0, 0))
+}
+
 impl Chosen<'_> {
     pub(super) fn port_counters(&mut self, set: bool, data: &mut Data) {
         let (port, select) = head(data);
@@ -81,7 +90,7 @@ impl Chosen<'_> {
             self.clear(View::Classic, COUNTERS, select.into());
             self.clear(View::Classic, COUNTERS_2, second.into());
         }
-        put(data, &self.counters(port, select).to_bytes());
+        put(data, &self.sum().counters(port, select).to_bytes());
     }
 
     pub(super) fn port_counters_extended(&mut self, set: bool, data: &mut Data) {
@@ -91,7 +100,7 @@ impl Chosen<'_> {
             self.clear(View::Extended, EXTENDED, select.into());
             self.clear(View::Extended, EXTENDED_2, second);
         }
-        put(data, &self.extended(port, select, second).to_bytes());
+        put(data, &self.sum().extended(port, select, second).to_bytes());
     }
 
     pub(super) fn port_rcv_error_details(&mut self, set: bool, data: &mut Data) {
@@ -99,7 +108,7 @@ impl Chosen<'_> {
         if set {
             self.clear(View::Classic, RCV_ERRORS, select.into());
         }
-        put(data, &self.rcv_errors(port, select).to_bytes());
+        put(data, &self.sum().rcv_errors(port, select).to_bytes());
     }
 
     pub(super) fn port_xmit_discard_details(&mut self, set: bool, data: &mut Data) {
@@ -107,7 +116,7 @@ impl Chosen<'_> {
         if set {
             self.clear(View::Classic, XMIT_DISCARDS, select.into());
         }
-        put(data, &self.discards(port, select).to_bytes());
+        put(data, &self.sum().discards(port, select).to_bytes());
     }
 
     fn clear(&mut self, view: View, table: &Select, select: u32) {
@@ -116,10 +125,12 @@ impl Chosen<'_> {
             self.0.iter_mut().for_each(|port| port.counters.clear(view, counter));
         }
     }
+}
 
+impl Sum<'_> {
     /// As a register shows it that stops at its largest value.
     fn classic<T: TryFrom<u64>>(&self, counter: Counter, largest: T) -> T {
-        T::try_from(self.sum(View::Classic, counter)).unwrap_or(largest)
+        T::try_from(self.of(View::Classic, counter)).unwrap_or(largest)
     }
 
     fn counters(&self, port: PortNum, counter_select: u16) -> PortCounters {
@@ -152,7 +163,7 @@ impl Chosen<'_> {
     }
 
     fn extended(&self, port: PortNum, counter_select: u16, counter_select2: u32) -> PortCountersExtended {
-        let sum = |counter| self.sum(View::Extended, counter);
+        let sum = |counter| self.of(View::Extended, counter);
         PortCountersExtended {
             port,
             counter_select,

@@ -4,7 +4,7 @@
 //! what is counted between two moments. What nothing in this fabric can cause is answered with zeros: flow control,
 //! marks of congestion, waiting for credits. What is not known is refused.
 
-mod classic;
+pub(crate) mod classic;
 mod lanes;
 mod samples;
 
@@ -124,7 +124,16 @@ impl Agent<'_> {
 struct Chosen<'a>(&'a mut [Port]);
 
 impl Chosen<'_> {
-    fn sum(&self, view: View, counter: Counter) -> u64 {
+    const fn sum(&self) -> Sum<'_> {
+        Sum(self.0)
+    }
+}
+
+/// What they count, together.
+struct Sum<'a>(&'a [Port]);
+
+impl Sum<'_> {
+    fn of(&self, view: View, counter: Counter) -> u64 {
         self.0.iter().map(|port| port.counters.since_clear(view, counter)).sum()
     }
 }
