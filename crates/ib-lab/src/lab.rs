@@ -412,6 +412,7 @@ impl Lab {
     }
 
     fn port_changed(&mut self, now: Instant, port: PortId, event: PortEvent) {
+        self.out.push_back(Output::Port(port));
         let view = self.fabric.port_view(port);
         for i in 0..self.managers.len() {
             let manager = &mut self.managers[i];

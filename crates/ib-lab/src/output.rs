@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::net::IpAddr;
 
-use ib_fabric::{LinkId, TapId};
+use ib_fabric::{LinkId, PortId, TapId};
 use ib_sm::SmEvent;
 use ib_wire::{
     addr::{Mac, PortNum},
@@ -69,6 +69,8 @@ pub enum Output {
     },
     /// A MAD for a program, or one of its requests back.
     Program(Incoming),
+    /// An end port changed: `Lab::fabric` tells how it is now.
+    Port(PortId),
     /// A packet passed a tap.
     Tapped(Tapped),
 }

@@ -172,7 +172,7 @@ impl Simulation {
                     self.log.push(format!("{} sm{manager} {event:?}", self.now));
                 }
                 Output::Program(incoming) => self.programs.push_back(incoming),
-                Output::Mtu { .. } | Output::ForgetNeighbor { .. } | Output::Tapped(_) => {}
+                Output::Mtu { .. } | Output::ForgetNeighbor { .. } | Output::Port(_) | Output::Tapped(_) => {}
             }
         }
     }

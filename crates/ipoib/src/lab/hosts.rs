@@ -16,13 +16,20 @@ use anyhow::{Context, Result};
 use ib_lab::{InterfaceId, Lab};
 use ib_wire::addr::{HwAddr, Mac, PKey};
 
-use super::addresses::{Assigned, assign, hosts_file};
+use super::{
+    addresses::{Assigned, assign, hosts_file},
+    sysfs,
+};
 use crate::os::{
     link::{LinkConfig, Netlink},
     monitor::Monitor,
-    space::{HostSpace, HostSpec},
+    space::{Ground, HostSpace, HostSpec},
     tap::Tap,
 };
+
+/// Files for `/etc` in the run directory; of the second, one a node.
+const HOSTS: &str = "hosts";
+const HOSTNAME: &str = "hostname";
 
 /// What an interface is to be, before it exists.
 #[derive(Clone, Debug)]
@@ -117,25 +124,31 @@ fn nth(name: &str, children: &[PKey]) -> usize {
     port * (1 + children.len()) + child.map_or(0, |child| child + 1)
 }
 
-/// Writes the files all hosts see, and those of each.
-pub(super) fn write_files(dir: &Path, hosts: &[HostPlan]) -> Result<Vec<HostSpec>> {
+/// Writes the files all nodes see, and those of each host.
+pub(super) fn write_files(dir: &Path, ground: &Ground, hosts: &[HostPlan]) -> Result<Vec<HostSpec>> {
     let names = hosts.iter().flat_map(|host| {
         host.faces.iter().enumerate().map(|(nth, face)| {
             let name = if nth == 0 { host.name.clone() } else { format!("{}-{}", host.name, face.name) };
             (name, face.addresses.iter().map(|a| a.addr).collect())
         })
     });
-    let common = write(dir.join("hosts"), &hosts_file(names))?;
-    let own = dir.join("hostname");
+    write(dir.join(HOSTS), &hosts_file(names))?;
+    let own = dir.join(HOSTNAME);
     fs::create_dir_all(&own).with_context(|| own.display().to_string())?;
-    hosts
-        .iter()
-        .map(|host| {
-            let hostname = write(own.join(&host.name), &format!("{}\n", host.name))?;
-            let files = vec![("/etc/hosts".into(), common.clone()), ("/etc/hostname".into(), hostname)];
-            Ok(HostSpec { hostname: host.name.clone(), files, run_dir: Some(dir.to_owned()) })
-        })
-        .collect()
+    hosts.iter().map(|host| spec(dir, ground, &host.name)).collect()
+}
+
+/// Makes what a host or switch sees of the file system, once the files for all are there.
+pub(super) fn spec(dir: &Path, ground: &Ground, name: &str) -> Result<HostSpec> {
+    let hostname = write(dir.join(HOSTNAME).join(name), &format!("{name}\n"))?;
+    let files = vec![("/etc/hosts".into(), dir.join(HOSTS)), ("/etc/hostname".into(), hostname)];
+    Ok(HostSpec {
+        hostname: name.to_owned(),
+        files,
+        run_dir: Some(dir.to_owned()),
+        ground: Some(ground.clone()),
+        classes: Some(sysfs::classes(dir, name)),
+    })
 }
 
 fn write(path: PathBuf, text: &str) -> Result<PathBuf> {
@@ -181,6 +194,9 @@ fn make_host(plan: &HostPlan, spec: &HostSpec) -> Result<Made> {
     let inside = || plan.faces.iter().map(|face| make_face(face, alone)).collect::<Result<Vec<_>>>();
     let (space, faces) = HostSpace::create_with(spec, inside)?;
     let faces = faces.with_context(|| format!("host {}", plan.name))?;
+    for skipped in space.skipped() {
+        tracing::info!(host = %plan.name, "{skipped}");
+    }
     Ok(Made { space, faces })
 }
 

@@ -15,6 +15,7 @@ mod progress;
 mod runtime;
 mod show;
 mod story;
+mod sysfs;
 mod umad;
 
 use std::{fs, io::Write, path::PathBuf, process::ExitCode, sync::mpsc, time::Duration};
@@ -29,7 +30,7 @@ use ib_wire::{
     time::Instant,
 };
 
-use self::{child::Child, opensm::OpenSm, progress::Progress, runtime::Runtime};
+use self::{child::Child, opensm::OpenSm, progress::Progress, runtime::Runtime, sysfs::Sysfs};
 use crate::{
     cli::{LabPlan, SmChoice},
     control::{ControlServer, SOCKET},
@@ -82,13 +83,16 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     let manager = manager_config(&plan)?;
     let lab = Lab::new(lab_config(&plan, &manager, seed)?, started)?;
     let hosts = hosts::plan(&lab, &plan.children);
-    let specs = hosts::write_files(dir.path(), &hosts)?;
+    let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
+    let ground = sysfs::prepare(dir.path(), &names).context("files of the hosts")?;
+    let specs = hosts::write_files(dir.path(), &ground, &hosts)?;
     let made = hosts::make(&hosts, &specs, |n| progress.hosts(n, hosts.len()))?;
 
     let bell = Waker::new().context("eventfd")?;
     let (to_data, requests) = mpsc::channel();
     let burst = usize::try_from(plan.tx_ring_size).unwrap_or(usize::MAX).max(1);
-    let runtime = Runtime::new(lab, hosts::split(made), signals, (bell.clone(), requests), burst)?;
+    let files = Sysfs::start(dir.path(), ground, bell.clone(), clock::now()).context("files of the hosts")?;
+    let runtime = Runtime::new(lab, hosts::split(made), files, signals, (bell.clone(), requests), burst)?;
     let control = ControlServer::start(&dir.path().join(SOCKET), move |request| {
         if to_data.send(request).is_ok() {
             bell.wake();
@@ -217,7 +221,8 @@ impl Running {
         space.cloned().with_context(|| format!("no host {node}: `ipoib show hosts` lists them"))
     }
 
-    fn start_command(&self, command: &[std::ffi::OsString]) -> Result<Child> {
+    fn start_command(&mut self, command: &[std::ffi::OsString]) -> Result<Child> {
+        self.runtime.settle_files();
         let space = self.runtime.spaces.first().context("the lab has no host to run a command in")?;
         Child::start(space, command, self.environment(space.name()), &self.bin())
     }

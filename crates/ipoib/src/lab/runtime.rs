@@ -17,6 +17,7 @@ use super::{
     frame,
     hosts::Face,
     story,
+    sysfs::Sysfs,
     umad::{self, Umad},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub(super) struct Runtime {
     pub(super) captures: Captures,
     /// Programs that speak MADs; none until [`Runtime::serve_programs`].
     umad: Option<Umad>,
+    /// What the nodes see of their adapters.
+    pub(super) sysfs: Sysfs,
     /// Carrier of every interface, as last told.
     pub(super) carriers: Vec<CarrierReason>,
     pub(super) requests: Receiver<Request>,
@@ -76,6 +79,7 @@ impl Runtime {
     pub(super) fn new(
         lab: Lab,
         (spaces, faces): (Vec<HostSpace>, Vec<Face>),
+        sysfs: Sysfs,
         signals: Signals,
         (bell, requests): (Waker, Receiver<Request>),
         burst: usize,
@@ -96,6 +100,7 @@ impl Runtime {
             spaces,
             captures,
             umad: None,
+            sysfs,
             carriers,
             requests,
             poller,
@@ -109,6 +114,10 @@ impl Runtime {
 
     /// Sets all interfaces up, with what their hosts have already told.
     pub(super) fn start(&mut self) -> Result<()> {
+        for space in &self.spaces {
+            self.sysfs.add(self.lab.fabric(), space.name());
+        }
+        self.sysfs.flush(self.lab.fabric());
         for i in 0..self.faces.len() {
             self.resync(i)?;
         }
@@ -120,7 +129,8 @@ impl Runtime {
     pub(super) fn turn(&mut self, limit: Option<Duration>) -> Result<Turn> {
         let now = clock::now();
         let due = self.lab.poll_timeout().map(|at| at.since(now));
-        let timeout = [due, limit].into_iter().flatten().min();
+        let files = self.sysfs.poll_timeout().map(|at| at.since(now));
+        let timeout = [due, files, limit].into_iter().flatten().min();
         self.ready.clear();
         self.ready.extend(self.poller.wait(timeout).context("epoll")?);
         let now = clock::now();
@@ -147,6 +157,7 @@ impl Runtime {
         if let Some(umad) = &mut self.umad {
             umad.write(&mut self.lab, &self.poller);
         }
+        self.sysfs.handle_timeout(now, self.lab.fabric());
         Ok(turn)
     }
 
@@ -273,9 +284,11 @@ impl Runtime {
                         umad.deliver(&incoming, &self.lab);
                     }
                 }
+                Output::Port(port) => self.sysfs.port_changed(port),
                 Output::Tapped(tapped) => self.captures.offer(tapped),
             }
         }
+        self.sysfs.flush(self.lab.fabric());
     }
 
     fn interface_event(&mut self, id: InterfaceId, event: &Event) {
@@ -286,9 +299,18 @@ impl Runtime {
         story::interface(self.spaces[face.host].name(), &face.plan.name, event);
     }
 
-    /// True once every host may send: some hosts' kernels take a moment after the carrier.
+    /// True once every host may send and sees its port as it is: some hosts' kernels take a moment after the carrier.
     pub(super) fn is_ready(&mut self) -> bool {
-        self.up() == self.faces.len() && self.faces.iter_mut().all(Face::may_send)
+        let ready = self.up() == self.faces.len() && self.faces.iter_mut().all(Face::may_send);
+        if ready {
+            self.settle_files();
+        }
+        ready
+    }
+
+    /// Waits until the hosts' files are written. While nobody's traffic waits.
+    pub(super) fn settle_files(&mut self) {
+        self.sysfs.settle(self.lab.fabric());
     }
 
     /// Takes the hosts down.

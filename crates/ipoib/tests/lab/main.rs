@@ -18,3 +18,4 @@ mod rootless;
 mod several;
 mod shows;
 mod streams;
+mod sysfs;

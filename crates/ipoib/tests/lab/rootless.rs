@@ -63,6 +63,7 @@ fn an_ordinary_user_has_a_lab_for_a_command() {
 
 #[test]
 fn an_ordinary_user_works_in_a_lab_that_runs() {
+    require(&[("ibstatus", "infiniband-diags")]);
     let open = Open::new();
     let name = new_name();
     let mut lab = Lab::with(name.clone(), &mut open.ipoib(&["lab", "--name", &name]));
@@ -71,6 +72,7 @@ fn an_ordinary_user_works_in_a_lab_that_runs() {
     assert_eq!(exec(&["hostname"]).ok(), "h3\n");
     exec(&["ping", "-c", "2", "-i", "0.2", "h1"]).exits(0);
     exec(&["ip", "link", "set", "ib0", "down"]).exits(0);
+    exec(&["ibstatus"]).exits(0).says(&["'ipoib_0' port 1 status:", "state:\t\t 4: ACTIVE", "(4X EDR)"]);
     run(&mut open.ipoib(&["show", "hosts", "--json"]), PATIENCE).exits(0).says(&["\"schema\": 1"]);
     let file = open.dir.file("run/capture");
     let mut capture = Running::start(&mut open.ipoib(&["capture", "-w", &file, "--link", "sw1:1"]));

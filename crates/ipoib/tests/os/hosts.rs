@@ -1,6 +1,8 @@
 //! What a host has to itself, and that making many is quick.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs,
     path::PathBuf,
     sync::Mutex,
@@ -12,7 +14,8 @@ use ib_wire::addr::Mac;
 use ipoib::os::{
     limits::raise_open_files,
     link::{LinkConfig, Netlink},
-    space::{HostSpace, HostSpec, JoinedSpace, Lifetime, Skipped, drop_together},
+    space::{Classes, Ground, HostSpace, HostSpec, JoinedSpace, Lifetime, Skipped, drop_together},
+    tap::Tap,
 };
 
 use crate::{host, interface, spec, v4, v6, wired};
@@ -24,7 +27,7 @@ fn a_host_has_its_own_name_files_sys_and_run() {
     fs::write(dir.join("hosts"), "10.77.0.1 h1\n").unwrap();
     let no_target = PathBuf::from("/etc/ipoib-there-is-no-such-file");
     let files = vec![("/etc/hosts".into(), dir.join("hosts")), (no_target.clone(), dir.join("hosts"))];
-    let space = HostSpace::create(&HostSpec { hostname: "h1".into(), files, run_dir: None }).unwrap();
+    let space = HostSpace::create(&HostSpec { hostname: "h1".into(), files, ..HostSpec::default() }).unwrap();
     assert!(
         matches!(space.skipped(), [Skipped::NoTarget(path)] if *path == no_target),
         "{:?}",
@@ -51,6 +54,74 @@ fn the_labs_directory_in_run_stays_visible() {
     assert_eq!(space.enter_with(|| fs::read_to_string(dir.join("later")).unwrap()).unwrap(), "x");
     drop(space);
     fs::remove_dir_all(dir.parent().unwrap()).unwrap();
+}
+
+/// A class of devices that this machine does not have, in a directory whose name is `name`.
+pub(crate) fn class(name: &str) -> (PathBuf, Classes) {
+    let dir = std::env::temp_dir().join(format!("ipoib-{name}-{}", std::process::id()));
+    let (skeleton, source) = (dir.join("skeleton"), dir.join("source"));
+    fs::create_dir_all(skeleton.join("ipoib_test")).unwrap();
+    fs::create_dir_all(source.join("device0")).unwrap();
+    fs::write(source.join("device0/state"), "1\n").unwrap();
+    (dir, Classes { skeleton, dirs: vec![("ipoib_test".to_owned(), source)] })
+}
+
+/// Both ways: by an overlay, and where there can be none, such as for a path that its options cannot hold.
+#[test]
+fn a_host_has_classes_of_devices_beside_its_own() {
+    let machine: BTreeSet<_> = names("/sys/class");
+    for name in ["class", "class,with:commas"] {
+        let (dir, classes) = class(name);
+        let source = classes.dirs[0].1.clone();
+        let spec = HostSpec { classes: Some(classes), ..spec("h1") };
+        let (space, (tap, _)) = HostSpace::create_with(&spec, || interface(1)).unwrap();
+        assert!(space.skipped().is_empty(), "{:?}", space.skipped());
+        let inside = || {
+            assert_eq!(fs::read_to_string("/sys/class/ipoib_test/device0/state").unwrap(), "1\n");
+            // Live, whatever way the text comes.
+            fs::write(source.join("device0/state"), "2\n").unwrap();
+            assert_eq!(fs::read_to_string("/sys/class/ipoib_test/device0/state").unwrap(), "2\n");
+            fs::write(source.join("new"), "3\n").unwrap();
+            fs::rename(source.join("new"), source.join("device0/state")).unwrap();
+            assert_eq!(fs::read_to_string("/sys/class/ipoib_test/device0/state").unwrap(), "3\n");
+            assert!(fs::write("/sys/class/ipoib_test/device0/state", "4\n").is_err(), "as in a sysfs");
+            // Of the machine's nothing is missing, and the host's interfaces are its own and come and go.
+            let here = names("/sys/class");
+            assert!(here.is_superset(&machine) && here.len() == machine.len() + 1, "{here:?}");
+            assert_eq!(names("/sys/class/net"), ["ib0", "lo"].map(Into::into).into());
+            assert_eq!(fs::read_to_string("/sys/class/net/ib0/carrier").unwrap(), "1\n");
+            assert!(!fs::exists("/sys/class/net/ib1/mtu").unwrap());
+            let second = Tap::create("ib1").unwrap();
+            assert_eq!(fs::read_to_string("/sys/class/net/ib1/mtu").unwrap(), "1500\n");
+            drop(second);
+            assert!(!fs::exists("/sys/class/net/ib1/mtu").unwrap());
+        };
+        space.enter_with(inside).unwrap();
+        drop(tap);
+        assert!(!fs::exists("/sys/class/ipoib_test").unwrap());
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
+
+fn names(dir: &str) -> BTreeSet<OsString> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[test]
+fn hosts_share_files_that_nobody_else_sees() {
+    let room = std::env::temp_dir().join(format!("ipoib-room-{}", std::process::id()));
+    fs::create_dir(&room).unwrap();
+    let ground = Ground::create(&room).unwrap();
+    let file = room.join("file");
+    ground.enter_with(|| fs::write(&file, "x").unwrap()).unwrap();
+    let spec = HostSpec { ground: Some(ground.clone()), ..spec("h1") };
+    let space = HostSpace::create(&spec).unwrap();
+    assert_eq!(space.enter_with(|| fs::read_to_string(&file).unwrap()).unwrap(), "x");
+    ground.enter_with(|| fs::write(&file, "y").unwrap()).unwrap();
+    assert_eq!(space.enter_with(|| fs::read_to_string(&file).unwrap()).unwrap(), "y");
+    assert!(!file.exists());
+    drop((space, spec, ground));
+    fs::remove_dir(&room).unwrap();
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 
 use ipoib::os::{
     rundir::RunDir,
-    space::{JoinedSpace, Lifetime},
+    space::{Ground, HostSpace, HostSpec, JoinedSpace, Lifetime},
     userns,
 };
 use rustix::{
@@ -24,7 +24,11 @@ use rustix::{
     thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe},
 };
 
-use crate::{eventually, hosts::many, v4, wired};
+use crate::{
+    eventually,
+    hosts::{class, many},
+    spec, v4, wired,
+};
 
 const USER: u32 = 1000;
 
@@ -165,7 +169,27 @@ fn inside_a_user_namespace() {
     assert!(ping.status.success(), "{ping:?}");
     let names = host.space.command("ls", Lifetime::Parent).arg("/sys/class/net").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&names.stdout), "ib0\nlo\n");
+    has_classes_on_common_ground();
     assert_eq!(many(32).0.len(), 32);
     drop(dir);
     eventually("the directory is removed", || !Path::new("/tmp/ipoib-1000").exists());
+}
+
+/// What a lab gives its hosts to read works without root as well.
+fn has_classes_on_common_ground() {
+    let (dir, classes) = class("rootless");
+    let ground = Ground::create(&classes.dirs[0].1).unwrap();
+    let device = classes.dirs[0].1.join("device1");
+    ground.enter_with(|| fs::write(&device, "x").unwrap()).unwrap();
+    let spec = HostSpec { ground: Some(ground), classes: Some(classes), ..spec("h1") };
+    let space = HostSpace::create(&spec).unwrap();
+    assert!(space.skipped().is_empty(), "{:?}", space.skipped());
+    let seen = space.enter_with(|| {
+        let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap();
+        assert!(mounts.contains("overlay /sys/class overlay"), "{mounts}");
+        fs::read_to_string("/sys/class/ipoib_test/device1").unwrap()
+    });
+    assert_eq!(seen.unwrap(), "x");
+    drop((space, spec));
+    fs::remove_dir_all(dir).unwrap();
 }

@@ -4,11 +4,13 @@
 //! process inside them, so that a killed lab leaves nothing behind.
 //!
 //! What a host has to itself: its interfaces, routes and sockets (network, abstract Unix sockets); its host name;
-//! the files it was given, such as `/etc/hosts`; `/sys`, so that `/sys/class/net` is its own; `/run`, an empty
+//! the files it was given, such as `/etc/hosts`; `/sys`, so that `/sys/class/net` is its own, with the classes of
+//! devices it was given; `/run`, an empty
 //! tmpfs, so that name services of the machine (nscd, resolved) do not answer for it. In `/run` stay `/run/user`
 //! and the lab's own directory. All else, processes included, is the machine's.
 #![expect(unsafe_code, reason = "unshare and code between fork and exec")]
 
+mod ground;
 mod join;
 mod mounts;
 mod setup;
@@ -32,7 +34,7 @@ use rustix::{
     process::{Signal, getpid, getppid, set_parent_process_death_signal},
 };
 
-pub use self::{join::JoinedSpace, setup::Skipped};
+pub use self::{ground::Ground, join::JoinedSpace, setup::Skipped};
 use super::{limits, signals};
 
 /// What a host is to be.
@@ -44,6 +46,19 @@ pub struct HostSpec {
     pub files: Vec<(PathBuf, PathBuf)>,
     /// The lab's directory, which stays visible if it lies in `/run`.
     pub run_dir: Option<PathBuf>,
+    /// The mounts it begins with; the machine's if there is none.
+    pub ground: Option<Ground>,
+    /// What it sees in `/sys/class` that the machine may not have.
+    pub classes: Option<Classes>,
+}
+
+/// Classes of devices that a host is to have.
+#[derive(Clone, Debug)]
+pub struct Classes {
+    /// A directory with an empty directory for each of `dirs`.
+    pub skeleton: PathBuf,
+    /// Directories to show: name in `/sys/class`, and where it is.
+    pub dirs: Vec<(String, PathBuf)>,
 }
 
 /// Why a host could not be made or entered.

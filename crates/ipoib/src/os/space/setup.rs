@@ -20,6 +20,8 @@ pub enum Skipped {
     NoTarget(PathBuf),
     /// `/sys` shows the machine's interfaces instead of the host's.
     Sys(io::Error),
+    /// `/sys/class` lacks the host's devices.
+    Classes(io::Error),
     /// `/run` is the machine's.
     Run(io::Error),
     /// A setting of the network could not be made.
@@ -33,6 +35,7 @@ impl fmt::Display for Skipped {
                 write!(f, "{}: not on this machine, so no host has its own", path.display())
             }
             Self::Sys(error) => write!(f, "/sys: shows the machine's interfaces, not the host's: {error}"),
+            Self::Classes(error) => write!(f, "/sys/class: without the host's InfiniBand devices: {error}"),
             Self::Run(error) => write!(f, "/run: shared with the machine: {error}"),
             Self::Sysctl(name, error) => write!(f, "{name}: cannot set: {error}"),
         }
@@ -42,13 +45,21 @@ impl fmt::Display for Skipped {
 /// Moves the calling thread into new namespaces and furnishes them.
 pub(super) fn create(spec: &HostSpec) -> Result<(Namespaces, Vec<Skipped>), SpaceError> {
     let failed = |step| move |error: io::Error| SpaceError::failed(&spec.hostname, step, error);
+    if let Some(ground) = &spec.ground {
+        ground.enter()?;
+    }
     let new = UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS;
     // SAFETY: FILES is not asked for, so that no thread loses sight of descriptors.
     unsafe { unshare_unsafe(new) }.map_err(|error| not_made(&spec.hostname, error))?;
     let mut skipped = Vec::new();
-    mounts::isolate().map_err(failed("make its mounts private"))?;
+    if spec.ground.is_none() {
+        mounts::isolate().map_err(failed("make its mounts private"))?;
+    }
     mounts::files(&spec.files, &mut skipped).map_err(failed("put its files in place"))?;
     skipped.extend(mounts::sys().err().map(Skipped::Sys));
+    if let Some(classes) = &spec.classes {
+        skipped.extend(mounts::classes(classes).err().map(Skipped::Classes));
+    }
     skipped.extend(mounts::run(spec.run_dir.as_deref()).err().map(Skipped::Run));
     rustix::system::sethostname(spec.hostname.as_bytes())
         .map_err(|error| SpaceError::failed(&spec.hostname, "set its name", error))?;
@@ -58,7 +69,7 @@ pub(super) fn create(spec: &HostSpec) -> Result<(Namespaces, Vec<Skipped>), Spac
     Ok((namespaces, skipped))
 }
 
-fn not_made(host: &str, error: Errno) -> SpaceError {
+pub(super) fn not_made(host: &str, error: Errno) -> SpaceError {
     match error {
         Errno::PERM => SpaceError::Forbidden,
         Errno::NOSPC | Errno::USERS => {
