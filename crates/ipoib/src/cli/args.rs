@@ -35,7 +35,7 @@ pub(super) enum Verb {
     /// Run an InfiniBand fabric alone, without hosts' networks
     #[command(subcommand)]
     Fabric(FabricVerb),
-    /// Run a command inside a host of a running lab
+    /// Run a command inside a host or switch of a running lab
     Exec(ExecArgs),
     /// Show what a running lab looks like from inside
     Show(ShowArgs),
@@ -180,14 +180,17 @@ pub(super) enum SmArg {
 
 /// `exec`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example:\n  ipoib exec h3 -- ip -s link show ib0")]
+#[command(after_help = "Examples:\n  ipoib exec h3 -- ip -s link show ib0\n  \
+                        ipoib exec sw1 -- ibstatus\n\nInfiniBand tools find the node's port: the command has \
+                        libib_umad.so preloaded, which is\nlooked for in IPOIB_UMAD_LIBRARY, beside this program and \
+                        in ../lib/ipoib.")]
 pub(super) struct ExecArgs {
     /// Which lab.
     #[command(flatten)]
     pub(super) target: TargetArgs,
-    /// The host
-    #[arg(value_name = "HOST")]
-    pub(super) host: String,
+    /// The host or switch
+    #[arg(value_name = "NODE")]
+    pub(super) node: String,
     /// The command, and what it is given; a shell if there is none
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,
@@ -416,7 +419,7 @@ mod tests {
             let args = Args::try_parse_from([&["ipoib"], words].concat()).unwrap();
             let Verb::Exec(exec) = args.verb else { panic!("{args:?}") };
             assert_eq!(
-                (exec.host.as_str(), exec.command),
+                (exec.node.as_str(), exec.command),
                 ("h3", ["ip", "-s", "link"].map(OsString::from).to_vec())
             );
         }

@@ -161,11 +161,11 @@ fn done(result: Result<(), CallError>) -> Result<Answer, CallError> {
 }
 
 fn entered(entry: Entry) -> Result<Answer, CallError> {
-    let Entry { user, net, mnt, uts, env, path, cwd } = entry;
+    let Entry { user, net, mnt, uts, environment, cwd } = entry;
     let mut fds = vec![net, mnt, uts];
     fds.extend(user);
     let user = (fds.len() > 3).then_some(3);
-    let entry = EntryIndexes { user, net: 0, mnt: 1, uts: 2, env, path, cwd };
+    let entry = EntryIndexes { user, net: 0, mnt: 1, uts: 2, environment, cwd };
     match value(&Entered { entry })? {
         Answer::Value(value, _) => Ok(Answer::Value(value, fds)),
         other => Ok(other),

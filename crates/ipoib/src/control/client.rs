@@ -83,7 +83,7 @@ impl Client {
         self.call("FaultHost", FaultHost { host: host.to_owned(), fault }).map(|Done {}| ())
     }
 
-    /// The way into a host.
+    /// The way into a host or switch.
     pub fn enter(&mut self, host: &str) -> Result<Entry, ClientError> {
         let call = Call::new(RawCall::ours("Enter", Enter { host: host.to_owned() }));
         let connection = &mut self.connection;
@@ -211,8 +211,7 @@ fn opened(entry: EntryIndexes, fds: Vec<OwnedFd>) -> Result<Entry, ClientError> 
         net: take(entry.net)?,
         mnt: take(entry.mnt)?,
         uts: take(entry.uts)?,
-        env: entry.env,
-        path: entry.path,
+        environment: entry.environment,
         cwd: entry.cwd,
     })
 }

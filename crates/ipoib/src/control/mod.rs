@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod environment;
 mod protocol;
 mod request;
 pub mod schema;
@@ -12,6 +13,7 @@ mod server;
 mod wire;
 
 pub use client::{Client, ClientError};
+pub use environment::Environment;
 pub use protocol::{DESCRIPTION, INTERFACE, SOCKET};
 pub use request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, Reply, Request};
 pub use server::ControlServer;

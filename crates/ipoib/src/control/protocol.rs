@@ -1,12 +1,13 @@
 //! The messages of `org.ipoib.lab.varlink` as types, for both ends of the socket.
 
-use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zlink::varlink_service;
 
 use super::{
+    Environment,
     request::{CaptureFilter, HostFault},
     schema::Noun,
 };
@@ -115,8 +116,8 @@ pub(super) struct EntryIndexes {
     pub(super) net: usize,
     pub(super) mnt: usize,
     pub(super) uts: usize,
-    pub(super) env: BTreeMap<String, Option<String>>,
-    pub(super) path: Vec<PathBuf>,
+    #[serde(flatten)]
+    pub(super) environment: Environment,
     pub(super) cwd: PathBuf,
 }
 

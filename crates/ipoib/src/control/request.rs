@@ -3,13 +3,16 @@
 //! Whoever answers never waits: the reply goes into a slot that is always free, and a client that has gone
 //! away in the meantime is no error.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use ib_fabric::topology::{Probability, format_duration, parse_duration};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::schema::{Noun, Shown};
+use super::{
+    Environment,
+    schema::{Noun, Shown},
+};
 use crate::capture::CaptureStatus;
 
 /// Where the answer goes: `let _ = reply.send(Ok(..))`. An `Err` is the sentence the user reads.
@@ -46,9 +49,9 @@ pub enum Request {
         /// Done.
         reply: Reply<()>,
     },
-    /// What it takes to run a command in a host.
+    /// What it takes to run a command in a host or switch.
     Enter {
-        /// The host.
+        /// Its name.
         host: String,
         /// Its namespaces and settings.
         reply: Reply<Entry>,
@@ -164,7 +167,7 @@ pub enum HostFault {
     Plug,
 }
 
-/// The way into a host. The descriptors are `/proc/PID/ns/*`.
+/// The way into a host or switch. The descriptors are `/proc/PID/ns/*`.
 #[derive(Debug)]
 pub struct Entry {
     /// The lab's user namespace, unless root started it: to be entered first.
@@ -175,10 +178,8 @@ pub struct Entry {
     pub mnt: OwnedFd,
     /// Host name.
     pub uts: OwnedFd,
-    /// What the environment gets on top of the caller's; a value of `None` removes a variable.
-    pub env: BTreeMap<String, Option<String>>,
-    /// Directories put at the end of PATH.
-    pub path: Vec<PathBuf>,
+    /// What the command finds in its environment.
+    pub environment: Environment,
     /// Where to be if the caller's directory does not exist in there.
     pub cwd: PathBuf,
 }

@@ -93,8 +93,12 @@ fn the_way_into_a_host_is_descriptors() {
                 net: ns("net"),
                 mnt: ns("mnt"),
                 uts: ns("uts"),
-                env: env.into(),
-                path: vec!["/lab/bin".into()],
+                environment: Environment {
+                    env: env.into(),
+                    directories: [("OSM_TMP_DIR".to_owned(), "/lab/opensm".into())].into(),
+                    preload: vec!["/lab/libib_umad.so".into()],
+                    path: vec!["/lab/bin".into()],
+                },
                 cwd: "/".into(),
             }));
         }
@@ -105,8 +109,11 @@ fn the_way_into_a_host_is_descriptors() {
     assert_eq!(link(&entry.mnt), link(&ns("mnt")));
     assert_eq!(link(&entry.uts), link(&ns("uts")));
     assert_eq!(link(&entry.user.unwrap()), link(&ns("user")));
-    assert_eq!(entry.env["LD_PRELOAD"], None);
-    assert_eq!(entry.env["IPOIB_HOST"].as_deref(), Some("h1"));
+    let Environment { env, directories, preload, path } = &entry.environment;
+    assert_eq!(env["LD_PRELOAD"], None);
+    assert_eq!(env["IPOIB_HOST"].as_deref(), Some("h1"));
+    assert_eq!(directories["OSM_TMP_DIR"], Path::new("/lab/opensm"));
+    assert_eq!([preload, path], [&[PathBuf::from("/lab/libib_umad.so")], &[PathBuf::from("/lab/bin")]]);
     assert!(client.enter("h2").unwrap().user.is_none());
 }
 

@@ -1,16 +1,17 @@
 //! Answers to what clients of the control socket ask.
 
-use std::{collections::BTreeMap, fs::File, path::PathBuf};
+use std::{fs::File, os::fd::OwnedFd, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use ib_fabric::topology::Topology;
 use ib_lab::ManagerConfig;
 use ib_wire::addr::PortNum;
 
-use super::{Running, show};
+use super::{Running, hosts, show};
 use crate::{
     capture::CaptureStatus,
-    control::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, Request},
-    os::clock,
+    control::{CaptureFilter, Entry, Environment, HostFault, LabInfo, LinkFault, Reply, Request},
+    os::{clock, space::HostSpace},
 };
 
 impl Running {
@@ -29,9 +30,7 @@ impl Running {
             Request::FaultHost { host, fault, reply } => {
                 let _ = reply.send(self.fault_host(&host, fault).map_err(sentence));
             }
-            Request::Enter { host, reply } => {
-                let _ = reply.send(self.enter(&host).map_err(sentence));
-            }
+            Request::Enter { host, reply } => self.enter(&host, reply),
             Request::Capture { filter, to, reply } => {
                 let _ = reply.send(self.capture(&filter, to.into()).map_err(sentence));
             }
@@ -116,18 +115,34 @@ impl Running {
         Ok(())
     }
 
-    fn enter(&self, host: &str) -> Result<Entry> {
-        let space = self.space(host)?;
-        let fds = space.fds();
-        Ok(Entry {
-            user: self.privilege.user_namespace().map(|fd| fd.try_clone_to_owned()).transpose()?,
-            net: fds.net.try_clone_to_owned()?,
-            mnt: fds.mnt.try_clone_to_owned()?,
-            uts: fds.uts.try_clone_to_owned()?,
-            env: self.environment(host),
-            path: vec![self.bin()],
-            cwd: PathBuf::from("/"),
-        })
+    /// Answers at once for a host, and for a switch when its space has been made.
+    fn enter(&mut self, node: &str, reply: Reply<Entry>) {
+        let parts = match self.way_in(node) {
+            Ok(parts) => parts,
+            Err(error) => return drop(reply.send(Err(sentence(error)))),
+        };
+        let answer = move |space: Result<HostSpace>| {
+            // A client that has gone away no longer cares.
+            let _ = reply.send(space.and_then(|space| entry(&space, parts)).map_err(sentence));
+        };
+        if let Some(space) = self.runtime.spaces.iter().find(|space| space.name() == node) {
+            return answer(Ok(space.clone()));
+        }
+        let Self { runtime, switches, dir, ground, .. } = self;
+        let first = || {
+            let spec = hosts::spec(dir.path(), ground, node)?;
+            let files = runtime.sysfs.add(runtime.lab.fabric(), node);
+            runtime.sysfs.flush(runtime.lab.fabric());
+            Ok((spec, files))
+        };
+        switches.enter(node, first, answer);
+    }
+
+    /// All of the way into a node but its space.
+    fn way_in(&self, node: &str) -> Result<(Environment, Option<OwnedFd>)> {
+        self.topology.find(node).ok_or_else(|| no_node(&self.topology, node))?;
+        let user = self.privilege.user_namespace().map(|fd| fd.try_clone_to_owned()).transpose()?;
+        Ok((self.environment(node)?, user))
     }
 
     fn capture(&mut self, filter: &CaptureFilter, to: File) -> Result<CaptureStatus> {
@@ -148,14 +163,30 @@ impl Running {
             seed: self.seed,
         }
     }
-
-    /// What a command in a host finds in its environment.
-    pub(super) fn environment(&self, host: &str) -> BTreeMap<String, Option<String>> {
-        [("IPOIB_LAB", self.name.as_str()), ("IPOIB_HOST", host), ("HOSTNAME", host)]
-            .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
-            .into()
-    }
 }
+
+fn entry(space: &HostSpace, (environment, user): (Environment, Option<OwnedFd>)) -> Result<Entry> {
+    let fds = space.fds();
+    Ok(Entry {
+        user,
+        net: fds.net.try_clone_to_owned()?,
+        mnt: fds.mnt.try_clone_to_owned()?,
+        uts: fds.uts.try_clone_to_owned()?,
+        environment,
+        cwd: PathBuf::from("/"),
+    })
+}
+
+/// Says what there is, as far as anybody would read.
+fn no_node(topology: &Topology, node: &str) -> anyhow::Error {
+    let names: Vec<_> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
+    let (shown, more) = (names.len().min(MOST_NAMES), names.len().saturating_sub(MOST_NAMES));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    anyhow!("no host or switch {node}: choose one of {}{more}", names[..shown].join(", "))
+}
+
+/// Names in a message.
+const MOST_NAMES: usize = 24;
 
 fn no_host(host: Option<String>) -> anyhow::Error {
     anyhow!("no host {}: `ipoib show hosts` lists them", host.unwrap_or_default())

@@ -1,19 +1,20 @@
 //! What a lab runs in its hosts: the command of `ipoib lab -- COMMAND`, and OpenSM.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     fs::File,
     io,
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::Path,
     process::{self, Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::os::space::{HostSpace, Lifetime};
+use crate::{
+    control::Environment,
+    os::space::{HostSpace, Lifetime},
+};
 
 /// A command in a host; it dies with the lab.
 #[derive(Debug)]
@@ -21,24 +22,18 @@ pub(super) struct Child(process::Child);
 
 impl Child {
     /// Starts it with our standard input and output.
-    pub(super) fn start(
-        space: &HostSpace,
-        command: &[OsString],
-        environment: BTreeMap<String, Option<String>>,
-        bin: &Path,
-    ) -> Result<Self> {
-        spawn(command, prepared(space, command, environment, bin)?)
+    pub(super) fn start(space: &HostSpace, command: &[OsString], environment: &Environment) -> Result<Self> {
+        spawn(command, prepared(space, command, environment)?)
     }
 
     /// Starts it without a terminal: no input, and `output` for all it says.
     pub(super) fn start_apart(
         space: &HostSpace,
         command: &[OsString],
-        environment: BTreeMap<String, Option<String>>,
-        bin: &Path,
+        environment: &Environment,
         output: File,
     ) -> Result<Self> {
-        let mut prepared = prepared(space, command, environment, bin)?;
+        let mut prepared = prepared(space, command, environment)?;
         prepared.stdin(Stdio::null()).stdout(output.try_clone().context("its output")?).stderr(output);
         // A Ctrl-C at our terminal is for us to pass on.
         prepared.process_group(0);
@@ -71,36 +66,18 @@ impl Child {
     }
 }
 
-fn prepared(
-    space: &HostSpace,
-    command: &[OsString],
-    environment: BTreeMap<String, Option<String>>,
-    bin: &Path,
-) -> Result<Command> {
+fn prepared(space: &HostSpace, command: &[OsString], environment: &Environment) -> Result<Command> {
     let (program, arguments) = command.split_first().context("no command")?;
-    let path = path_with(bin);
+    let path = environment.search_path().context("PATH")?;
     let mut command = space.command(found(program, &path), Lifetime::Parent);
-    command.args(arguments).env("PATH", path);
-    for (name, value) in environment {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    command.args(arguments);
+    environment.apply(&mut command).context("PATH")?;
     Ok(command)
 }
 
 fn spawn(words: &[OsString], mut command: Command) -> Result<Child> {
     let name = words.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     Ok(Child(command.spawn().with_context(|| format!("{name}: cannot run it"))?))
-}
-
-/// PATH with our own programs behind what the machine has.
-fn path_with(bin: &Path) -> OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    path.push(":");
-    path.push(bin);
-    path
 }
 
 /// The program's file: `Command` looks along our own PATH, not the one the command is given.

@@ -7,6 +7,7 @@ mod addresses;
 mod answer;
 mod capture;
 mod child;
+mod environment;
 mod face;
 mod frame;
 mod hosts;
@@ -15,6 +16,7 @@ mod progress;
 mod runtime;
 mod show;
 mod story;
+mod switches;
 mod sysfs;
 mod umad;
 
@@ -30,11 +32,20 @@ use ib_wire::{
     time::Instant,
 };
 
-use self::{child::Child, opensm::OpenSm, progress::Progress, runtime::Runtime, sysfs::Sysfs};
+use self::{
+    child::Child, opensm::OpenSm, progress::Progress, runtime::Runtime, switches::Switches, sysfs::Sysfs,
+};
 use crate::{
     cli::{LabPlan, SmChoice},
     control::{ControlServer, SOCKET},
-    os::{clock, limits, rundir::RunDir, signals::Signals, space::HostSpace, userns::Privilege, wake::Waker},
+    os::{
+        clock, limits,
+        rundir::RunDir,
+        signals::Signals,
+        space::{Ground, HostSpace},
+        userns::Privilege,
+        wake::Waker,
+    },
 };
 
 /// How long a command may take to end when the lab ends.
@@ -68,6 +79,9 @@ struct Running {
     /// Of a fabric alone, ports that it waits for; none of a lab with hosts.
     ports: Option<Vec<PortId>>,
     is_up: bool,
+    /// What hosts and switches begin with.
+    ground: Ground,
+    switches: Switches,
 }
 
 /// Brings the lab up, runs the command or waits for a signal, and ends it.
@@ -91,7 +105,8 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     let bell = Waker::new().context("eventfd")?;
     let (to_data, requests) = mpsc::channel();
     let burst = usize::try_from(plan.tx_ring_size).unwrap_or(usize::MAX).max(1);
-    let files = Sysfs::start(dir.path(), ground, bell.clone(), clock::now()).context("files of the hosts")?;
+    let files =
+        Sysfs::start(dir.path(), ground.clone(), bell.clone(), clock::now()).context("files of the hosts")?;
     let runtime = Runtime::new(lab, hosts::split(made), files, signals, (bell.clone(), requests), burst)?;
     let control = ControlServer::start(&dir.path().join(SOCKET), move |request| {
         if to_data.send(request).is_ok() {
@@ -118,6 +133,8 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         opensm: None,
         ports,
         is_up: false,
+        ground,
+        switches: Switches::default(),
     };
     running.link_programs()?;
     running.runtime.serve_programs(running.dir.path(), &running.topology)?;
@@ -224,7 +241,7 @@ impl Running {
     fn start_command(&mut self, command: &[std::ffi::OsString]) -> Result<Child> {
         self.runtime.settle_files();
         let space = self.runtime.spaces.first().context("the lab has no host to run a command in")?;
-        Child::start(space, command, self.environment(space.name()), &self.bin())
+        Child::start(space, command, &self.environment(space.name())?)
     }
 
     /// Asks the command to end and carries its packets until it does.

@@ -56,7 +56,7 @@ impl Running {
             }
         }
         let output = File::create(&console).with_context(|| console.display().to_string())?;
-        let child = Child::start_apart(&space, &command, self.environment(&node), &self.bin(), output)?;
+        let child = Child::start_apart(&space, &command, &self.environment(&node)?, output)?;
         tracing::info!(node, process = child.id(), log = %log.display(), "OpenSM runs");
         self.opensm = Some(OpenSm { child, node, log, console });
         Ok(())

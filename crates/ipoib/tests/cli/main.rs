@@ -15,7 +15,7 @@ use ib_wire::time::Instant;
 use ipoib::{
     capture::{Bound, CaptureSink, PatientFile, Timeline},
     control::{
-        ControlServer, Entry, LabInfo, Request, SOCKET,
+        ControlServer, Entry, Environment, LabInfo, Request, SOCKET,
         schema::{CounterRow, HostRow, Noun, Shown},
     },
     os::{
@@ -96,8 +96,11 @@ fn answer(request: Request, host: &HostSpace, info: &LabInfo) {
                 net: fds.net.try_clone_to_owned().unwrap(),
                 mnt: fds.mnt.try_clone_to_owned().unwrap(),
                 uts: fds.uts.try_clone_to_owned().unwrap(),
-                env: [("IPOIB_HOST".to_owned(), Some(name)), ("SECRET".to_owned(), None)].into(),
-                path: vec!["/lab/bin".into()],
+                environment: Environment {
+                    env: [("IPOIB_HOST".to_owned(), Some(name)), ("SECRET".to_owned(), None)].into(),
+                    path: vec!["/lab/bin".into()],
+                    ..Environment::default()
+                },
                 cwd: "/".into(),
             })));
         }
@@ -251,7 +254,6 @@ fn what_was_typed_wrong_is_said_with_status_2() {
         (&["show", "cats"], "ipoib: invalid value 'cats'"),
         (&["show", "hosts", "--lab", "no-such-lab"], "ipoib: lab no-such-lab: not running"),
         (&["fault", "link", "sw1:3", "loss"], "ipoib: fault link: `loss` needs an amount: write `loss 1%`"),
-        (&["lab", "--sm", "opensm"], "ipoib: --sm opensm: not there yet"),
         (&["lab", "--topology", "circle:3"], "ipoib: --topology"),
     ] {
         let (out, err) = said(&ipoib(words).output().unwrap(), 2);

@@ -18,4 +18,5 @@ mod rootless;
 mod several;
 mod shows;
 mod streams;
+mod switches;
 mod sysfs;

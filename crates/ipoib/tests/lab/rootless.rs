@@ -73,6 +73,8 @@ fn an_ordinary_user_works_in_a_lab_that_runs() {
     exec(&["ping", "-c", "2", "-i", "0.2", "h1"]).exits(0);
     exec(&["ip", "link", "set", "ib0", "down"]).exits(0);
     exec(&["ibstatus"]).exits(0).says(&["'ipoib_0' port 1 status:", "state:\t\t 4: ACTIVE", "(4X EDR)"]);
+    let on_switch = run(&mut open.ipoib(&["exec", "sw1", "--", "ibstatus"]), PATIENCE);
+    on_switch.exits(0).says(&["'ipoib_0' port 0 status:", "4: ACTIVE"]);
     run(&mut open.ipoib(&["show", "hosts", "--json"]), PATIENCE).exits(0).says(&["\"schema\": 1"]);
     let file = open.dir.file("run/capture");
     let mut capture = Running::start(&mut open.ipoib(&["capture", "-w", &file, "--link", "sw1:1"]));
