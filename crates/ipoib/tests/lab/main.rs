@@ -4,6 +4,7 @@
 mod captures;
 mod commands;
 mod dhcp;
+mod diags;
 mod ends;
 mod faults;
 mod groups;
@@ -12,6 +13,7 @@ mod interface;
 mod large;
 mod manager;
 mod neighbors;
+mod opensm;
 mod partitions;
 mod ping;
 mod rootless;
