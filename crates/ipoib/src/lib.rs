@@ -9,3 +9,4 @@ pub mod control;
 pub mod lab;
 pub mod os;
 pub mod ping;
+pub mod verify;

@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 
+use super::verify::VerifyArgs;
 use crate::{
     control::{HostFault, schema::Noun},
     ping::PingArgs,
@@ -51,6 +52,8 @@ pub(super) enum Verb {
     List(ListArgs),
     /// End a running lab
     Stop(StopArgs),
+    /// See with real programs that everything holds that the release notes promise
+    Verify(VerifyArgs),
     /// Ask a host whether it answers, as the lab's hosts do without a ping of their own
     Ping(PingArgs),
     /// Print the completions of a shell

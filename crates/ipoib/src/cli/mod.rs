@@ -6,12 +6,13 @@ mod args;
 pub(crate) mod complaint;
 mod docs;
 mod exec;
-mod output;
+pub(crate) mod output;
 mod plan;
 mod render;
 mod talk;
 mod target;
 mod verbs;
+mod verify;
 
 use std::{ffi::OsStr, path::Path, process::ExitCode};
 
@@ -68,6 +69,7 @@ fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> 
         Verb::Sm(SmVerb::Kill { target, node }) => verbs::kill_sm(&target, node),
         Verb::List(args) => verbs::list(&args),
         Verb::Stop(args) => verbs::stop(&args),
+        Verb::Verify(args) => crate::verify::run(&args.into()),
         Verb::Ping(args) => Ok(ping::main(Some(args))),
         Verb::Completions(args) => docs::completions(&args),
         Verb::Man(args) => docs::man(&args),

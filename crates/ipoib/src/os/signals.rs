@@ -12,6 +12,11 @@ use std::{
     ptr,
 };
 
+use rustix::{
+    io::Errno,
+    process::{getpid, getppid, set_parent_process_death_signal},
+};
+
 /// What the main loop is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -59,7 +64,7 @@ impl Signals {
         let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
         match rustix::io::read(&self.fd, &mut info) {
             Ok(_) => Ok(decode(&info)),
-            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -79,7 +84,22 @@ pub fn restore_in_child(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(unblock) }
 }
 
-/// The same between fork and exec: system calls only.
+/// Sends the child that `command` starts SIGTERM when the thread that started it ends, however that comes.
+pub fn end_with_parent(command: &mut Command) -> &mut Command {
+    let parent = getpid();
+    let between = move || {
+        set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+        // It may have died before the signal was asked for.
+        if getppid() != Some(parent) {
+            return Err(Errno::SRCH.into());
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls on memory it owns; it neither allocates nor locks.
+    unsafe { command.pre_exec(between) }
+}
+
+/// Unblocks the signals between fork and exec: system calls only.
 pub(super) fn unblock() -> io::Result<()> {
     mask(libc::SIG_UNBLOCK, &taken())
 }

@@ -1,0 +1,10 @@
+//! The bad flow: what goes wrong at run time, and the outcome that is promised.
+
+pub(super) mod endings;
+pub(super) mod hostile;
+pub(super) mod hosts;
+pub(super) mod limits;
+pub(super) mod links;
+pub(super) mod manager;
+pub(super) mod quality;
+mod stream;

@@ -1,0 +1,65 @@
+//! T14: a large cluster.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::super::{
+    bench::Bench,
+    process::{Process, seconds},
+};
+use crate::control::schema::Noun;
+
+/// Questions for a path that an interface may ask for each new peer.
+const ASKED_PER_PEER: u64 = 1;
+
+/// T14: all join, a sample of pairs talks while the manager sweeps, and nobody asks more than it must.
+pub(in super::super) fn sample(bench: &mut Bench<'_>) -> Result<String> {
+    let lab = bench.lab()?;
+    let up = lab.show(Noun::Hosts)?.iter().filter(|row| row["state"] == "up").count();
+    let hosts = &lab.hosts;
+    if up < hosts.len() {
+        bail!("{up} of {} hosts are up", hosts.len());
+    }
+    let before = asked(&lab.show(Noun::Counters)?);
+    let begin = Instant::now();
+    let mut pairs = 0;
+    // Each asks a few whose distance grows: neighbours, others at its switch, others in other parts of the tree.
+    let strides: &[usize] = bench.choose(&[1, 7], &[1, 3, 7, 31, 61]);
+    for (number, stride) in strides.iter().enumerate() {
+        if number == 1 {
+            lab.client()?.sweep()?;
+        }
+        // Several at a time, as starting programs takes longer than their pings.
+        for some in hosts.chunks(32) {
+            let start = |(i, host): (usize, &super::super::lab::Host)| -> Result<(String, Process)> {
+                let first = hosts.iter().position(|other| other.name == some[0].name).unwrap_or(0);
+                let to = &hosts[(first + i + stride) % hosts.len()];
+                let words = ["ping", "-n", "-q", "-c", "2", "-i", "0.05", "-W", "4", &to.v4];
+                Ok((format!("{} to {}", host.name, to.name), bench.spawn(host, &words)?))
+            };
+            let running: Vec<_> = some.iter().enumerate().map(start).collect::<Result<_>>()?;
+            for (pair, process) in running {
+                let done = process.finish(bench.limit(Duration::from_secs(30)))?;
+                if !done.stdout.contains("2 received") {
+                    bail!("{pair}: {}", done.said().trim().replace('\n', " | "));
+                }
+                pairs += 1;
+            }
+        }
+    }
+    let took = begin.elapsed();
+    let asked = asked(&lab.show(Noun::Counters)?) - before;
+    // Whoever is asked learns a new peer, too.
+    let most = 2 * pairs * ASKED_PER_PEER;
+    if asked > most {
+        bail!("{asked} questions for paths by {} hosts, more than {most}", hosts.len());
+    }
+    Ok(format!("{up} hosts, {pairs} pairs in {}, {asked} path queries", seconds(took)))
+}
+
+/// Questions for paths, of all interfaces.
+fn asked(rows: &[Value]) -> u64 {
+    rows.iter().filter_map(|row| row["counters"]["path_queries"].as_u64()).sum()
+}

@@ -1,0 +1,155 @@
+//! T2: netperf where it is installed; iperf3 and sockperf everywhere.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{
+    super::{bench::Bench, lab::Host, process::Process},
+    megabits, number_after,
+};
+
+const CONTROL: u16 = 12865;
+const IPERF3: u16 = 5201;
+const SOCKPERF: u16 = 11111;
+
+/// The last number but `back` of netperf's last line.
+fn last_number(said: &str, back: usize) -> Result<f64> {
+    let line = said
+        .lines()
+        .rev()
+        .find(|line| line.split_whitespace().all(|w| w.parse::<f64>().is_ok()) && !line.trim().is_empty());
+    let numbers: Vec<f64> =
+        line.into_iter().flat_map(str::split_whitespace).filter_map(|w| w.parse().ok()).collect();
+    let at =
+        numbers.len().checked_sub(back + 1).with_context(|| format!("no figure in `{}`", said.trim()))?;
+    Ok(numbers[at])
+}
+
+/// T2: streams with several sizes, requests with and without connections.
+pub(in super::super) fn netperf(bench: &mut Bench<'_>) -> Result<String> {
+    let (client, server) = (bench.client()?, bench.server()?);
+    let _server = bench.serve(server, ("tcp", CONTROL), &["netserver", "-4", "-D"])?;
+    let seconds = bench.choose("1", "10");
+    let run = |test: &str, more: &[&str]| {
+        let words = ["netperf", "-P", "0", "-n", "2", "-H", &server.v4, "-l", seconds, "-t", test];
+        last_number(&bench.ok(client, &[&words, more].concat(), 40)?, 0)
+    };
+    let mut figures = Vec::new();
+    for size in ["64", "1024", "8192", "65536"] {
+        figures.push(format!("{size} B {}", megabits(run("TCP_STREAM", &["--", "-m", size, "-M", size])?)));
+    }
+    run("UDP_STREAM", &["--", "-m", "1400", "-R", "1"])?;
+    for test in ["TCP_RR", "UDP_RR", "TCP_CRR"] {
+        let rate = run(test, &[])?;
+        if rate <= 0.0 {
+            bail!("{test}: no transaction");
+        }
+        figures.push(format!("{test} {rate:.0}/s"));
+    }
+    Ok(figures.join(", "))
+}
+
+/// Rate of an iperf3 client, in megabits a second.
+fn rate(said: &str, way: &str) -> Result<f64> {
+    let result: Value = serde_json::from_str(said).with_context(|| format!("iperf3: {}", said.trim()))?;
+    let rate = result["end"][way]["bits_per_second"].as_f64().with_context(|| format!("iperf3: no {way}"))?;
+    Ok(rate / 1e6)
+}
+
+/// T2b: many to one, and how that compares with one to one.
+pub(in super::super) fn many_to_one(bench: &mut Bench<'_>) -> Result<String> {
+    let (hosts, server) = (&bench.lab()?.hosts, bench.server()?);
+    let clients: &[Host] = &hosts[..hosts.len() - 1];
+    let seconds = bench.choose("1", "10");
+    let client = |host: &Host, port: u16| -> Result<Process> {
+        let port = port.to_string();
+        let words =
+            ["iperf3", "-J", "-c", &server.v4, "-p", &port, "-t", seconds, "--connect-timeout", "3000"];
+        bench.spawn(host, &words)
+    };
+    let listener =
+        |port: u16| bench.serve(server, ("tcp", port), &["iperf3", "-s", "-1", "-p", &port.to_string()]);
+    let patience = bench.limit(Duration::from_secs(60));
+    let alone = {
+        let _listener = listener(IPERF3)?;
+        rate(&client(&clients[0], IPERF3)?.finish(patience)?.ok()?.stdout, "sum_received")?
+    };
+    let mut listeners = Vec::new();
+    let mut ports = Vec::new();
+    for (port, _) in (IPERF3 + 1..).zip(clients) {
+        listeners.push(listener(port)?);
+        ports.push(port);
+    }
+    let running: Vec<Process> =
+        clients.iter().zip(&ports).map(|(host, port)| client(host, *port)).collect::<Result<_>>()?;
+    let mut sum = 0.0;
+    for (host, process) in clients.iter().zip(running) {
+        let own = rate(&process.finish(patience)?.ok()?.stdout, "sum_received")?;
+        if own <= 0.0 {
+            bail!("{} got nothing through", host.name);
+        }
+        sum += own;
+    }
+    let share = sum / alone;
+    // On a machine where others work, one second says little of the ratio.
+    if bench.form.full && share < LEAST_SHARE {
+        bail!("together {}, alone {}", megabits(sum), megabits(alone));
+    }
+    Ok(format!("{} to one {}, one to one {}", clients.len(), megabits(sum), megabits(alone)))
+}
+
+/// What many must have together of what one has.
+const LEAST_SHARE: f64 = 0.9;
+
+/// T2c: the free stand-ins.
+pub(in super::super) fn free(bench: &mut Bench<'_>) -> Result<String> {
+    let (client, server) = (bench.client()?, bench.server()?);
+    let seconds = bench.choose("1", "10");
+    let port = IPERF3.to_string();
+    let stream = |address: &str| -> Result<String> {
+        let _server = bench.serve(server, ("tcp", IPERF3), &["iperf3", "-s", "-1", "-p", &port])?;
+        let words = [
+            "iperf3",
+            "-J",
+            "-c",
+            address,
+            "-p",
+            &port,
+            "-P",
+            "4",
+            "--bidir",
+            "-t",
+            seconds,
+            "--connect-timeout",
+            "3000",
+        ];
+        let said = bench.ok(client, &words, 40)?;
+        let (there, back) = (rate(&said, "sum_received")?, rate(&said, "sum_received_bidir_reverse")?);
+        if there <= 0.0 || back <= 0.0 {
+            bail!("{address}: {there} Mb/s there, {back} Mb/s back");
+        }
+        Ok(megabits(there + back))
+    };
+    let (v4, v6) = (stream(&server.v4)?, stream(&server.v6)?);
+    let _responder = bench.serve(server, ("udp", SOCKPERF), &["sockperf", "sr", "-i", &server.v4])?;
+    let said = bench.ok(client, &["sockperf", "pp", "-i", &server.v4, "-t", seconds], 40)?;
+    let latency = number_after(&said, "Latency is")?;
+    if number_after(&said, "ReceivedMessages=")? < 10.0 {
+        bail!("sockperf: hardly an answer: {}", said.trim());
+    }
+    Ok(format!("both ways IPv4 {v4}, IPv6 {v6}; half a round trip {latency:.0} us"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figure_of_netperf_is_in_its_last_line() {
+        let said = " 87380  16384   8192    10.00    941.27   \n";
+        assert_eq!(last_number(said, 0).unwrap(), 941.27);
+        assert!(last_number("recv_response: no answer", 0).is_err());
+    }
+}
