@@ -1,6 +1,7 @@
 //! The lab that a row works in: one of our own, ended when it is dropped, or one that ran before.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -142,6 +143,18 @@ impl Lab {
         let rows = self.show(Noun::Counters)?;
         let numbers = rows.iter().flat_map(|row| [&row["counters"][name], &row["drops"][name]]);
         Ok(numbers.filter_map(Value::as_u64).sum())
+    }
+
+    /// What was dropped anywhere, by name, as far as anything was: `no_group 10, tx_no_carrier 2`.
+    pub(super) fn drops(&self) -> Result<BTreeMap<String, u64>> {
+        let mut drops = BTreeMap::new();
+        for row in self.show(Noun::Counters)? {
+            for (name, count) in row["drops"].as_object().into_iter().flatten() {
+                *drops.entry(name.clone()).or_default() += count.as_u64().unwrap_or(0);
+            }
+        }
+        drops.retain(|_, count| *count > 0);
+        Ok(drops)
     }
 
     /// `ipoib fault link LINK FAULT [AMOUNT]`; `fault` is one word or two.

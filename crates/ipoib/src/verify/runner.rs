@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -145,6 +145,14 @@ impl Runner<'_> {
         }
         let sound = if self.guest.is_some() { links(&lab, false)? } else { Vec::new() };
         let result = self.bench(row, Some(&lab), dir, trick);
+        let result = match result {
+            Err(error) if breaker.is_none() && !error.is::<LeftOut>() && !error.is::<Interrupted>() => {
+                let drops = lab.drops().unwrap_or_default();
+                let drops: Vec<_> = drops.iter().map(|(name, count)| format!("{name} {count}")).collect();
+                Err(anyhow!("{error:#} (the lab has dropped: {})", drops.join(", ")))
+            }
+            other => other,
+        };
         // What a row did to the links of somebody's lab is undone, however it ended.
         for link in sound {
             if links(&lab, true)?.contains(&link) {

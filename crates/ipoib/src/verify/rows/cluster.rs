@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::super::{
-    bench::Bench,
-    process::{Process, seconds},
+use super::{
+    super::{
+        bench::Bench,
+        process::{Process, seconds},
+    },
+    number_after,
 };
 use crate::control::schema::Noun;
 
@@ -24,7 +27,7 @@ pub(in super::super) fn sample(bench: &mut Bench<'_>) -> Result<String> {
     }
     let before = asked(&lab.show(Noun::Counters)?);
     let begin = Instant::now();
-    let mut pairs = 0;
+    let (mut pairs, mut lost) = (0, 0.0);
     // Each asks a few whose distance grows: neighbours, others at its switch, others in other parts of the tree.
     let strides: &[usize] = bench.choose(&[1, 7], &[1, 3, 7, 31, 61]);
     for (number, stride) in strides.iter().enumerate() {
@@ -42,9 +45,11 @@ pub(in super::super) fn sample(bench: &mut Bench<'_>) -> Result<String> {
             let running: Vec<_> = some.iter().enumerate().map(start).collect::<Result<_>>()?;
             for (pair, process) in running {
                 let done = process.finish(bench.limit(Duration::from_secs(30)))?;
-                if !done.stdout.contains("2 received") {
+                let answered = number_after(&done.stdout, "transmitted,").unwrap_or(0.0);
+                if answered < 1.0 {
                     bail!("{pair}: {}", done.said().trim().replace('\n', " | "));
                 }
+                lost += 2.0 - answered;
                 pairs += 1;
             }
         }
@@ -56,7 +61,7 @@ pub(in super::super) fn sample(bench: &mut Bench<'_>) -> Result<String> {
     if asked > most {
         bail!("{asked} questions for paths by {} hosts, more than {most}", hosts.len());
     }
-    Ok(format!("{up} hosts, {pairs} pairs in {}, {asked} path queries", seconds(took)))
+    Ok(format!("{up} hosts, {pairs} pairs in {}, {lost} pings lost, {asked} path queries", seconds(took)))
 }
 
 /// Questions for paths, of all interfaces.
