@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ib_wire::{
-    addr::{Lmc, PKey, PortNum},
+    addr::{Lid, Lmc, PKey, PortNum},
     mad::attr::{CapabilityMask, PhysicalState, PortInfo, PortState, SwitchInfo},
 };
 
@@ -20,6 +20,8 @@ pub(crate) fn switch_info(switch: &Switch, config: &SmConfig) -> SwitchInfo {
         linear_fdb_top: switch.lft.top(),
         life_time: config.switch_life_time,
         port_state_change: false,
+        // No limit: one that a manager before us wrote would end groups that it did not have.
+        multicast_fdb_top: Lid::NONE,
         ..switch.info
     }
 }
@@ -199,11 +201,22 @@ const ERROR_THRESHOLD: u8 = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subnet::{LinearTable, MulticastTable};
     use alloc::vec;
 
     const A: PKey = PKey(0x8001);
     const B: PKey = PKey(0x8002);
     const C: PKey = PKey(0x8003);
+
+    #[test]
+    fn what_another_manager_left_in_a_switch_ends_no_group() {
+        let found =
+            SwitchInfo { multicast_fdb_top: Lid(0xbfff), ..SwitchInfo::from_bytes(&[0; SwitchInfo::LEN]) };
+        let switch = Switch { info: found, lft: LinearTable::new(), mft: MulticastTable::new(4) };
+        let wanted = switch_info(&switch, &SmConfig::default());
+        assert_eq!(wanted.multicast_fdb_top, Lid::NONE);
+        assert_eq!(wanted.life_time, SmConfig::default().switch_life_time);
+    }
 
     #[test]
     fn keys_keep_their_slots() {
