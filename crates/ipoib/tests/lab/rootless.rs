@@ -3,12 +3,16 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
+    path::Path,
     process::Command,
 };
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-use crate::harness::{Lab, PATIENCE, Running, TempDir, new_name, require, run};
+use crate::{
+    harness::{Lab, PATIENCE, Running, TempDir, new_name, require, run},
+    opensm::require_opensm,
+};
 
 /// Nobody in particular.
 const USER: u32 = 54321;
@@ -49,6 +53,20 @@ impl Open {
         command.env("XDG_RUNTIME_DIR", self.dir.file("run")).env_remove("IPOIB_LAB").env("HOME", "/");
         command
     }
+}
+
+#[test]
+fn an_ordinary_user_s_lab_is_managed_by_opensm_and_has_its_tools() {
+    require_opensm();
+    require(&[("ping", "iputils-ping"), ("ibnetdiscover", "infiniband-diags")]);
+    let open = Open::new();
+    let built = Path::new(env!("CARGO_BIN_EXE_ipoib")).parent().expect("a directory");
+    let places = ["libib_umad.so", "deps/libib_umad.so"].map(|place| built.join(place));
+    let built = places.iter().find(|path| path.is_file()).expect("the library is built with the program");
+    fs::copy(built, open.dir.file("libib_umad.so")).unwrap();
+    let script = "test $(id -u) = 0 && ping -n -c 1 -W 9 h2 && sminfo && ibswitches && ibstatus && saquery -N | tail -1";
+    let done = run(&mut open.ipoib(&["lab", "--sm", "opensm", "--", "sh", "-euc", script]), PATIENCE);
+    done.exits(0).says(&[" 0% packet loss", "SMINFO_MASTER", "\"sw2\"", "4: ACTIVE"]);
 }
 
 #[test]
