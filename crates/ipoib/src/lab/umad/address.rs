@@ -7,8 +7,12 @@ use ib_wire::{
     ud::{MadAddress, PortView},
 };
 
-/// Where a program wants its MAD to go. `view` is of its port.
-pub(super) fn to_fabric(address: &Address, view: &PortView) -> MadAddress {
+/// Where a program wants its MAD to go. `view` is of its port; an SMP needs none.
+pub(super) fn to_fabric(address: &Address, view: impl FnOnce() -> PortView) -> MadAddress {
+    if Qpn::new(address.qpn) == Qpn::SMI {
+        return MadAddress { sl: ServiceLevel::new(address.sl), ..MadAddress::smi(Lid(address.lid)) };
+    }
+    let view = view();
     let pkey = view.pkeys.get(usize::from(address.pkey_index)).copied().unwrap_or(PKey::INVALID);
     let global = address.grh.then(|| GlobalRoute {
         sgid: view.gid(),
@@ -27,12 +31,16 @@ pub(super) fn to_fabric(address: &Address, view: &PortView) -> MadAddress {
 }
 
 /// Where a MAD came from, as a program is told.
-pub(super) fn to_program(from: &MadAddress, view: &PortView) -> Address {
+pub(super) fn to_program(from: &MadAddress, view: impl FnOnce() -> PortView) -> Address {
+    if from.qpn == Qpn::SMI {
+        return Address { lid: from.lid.0, sl: from.sl.get(), ..Address::default() };
+    }
+    let view = view();
     let same = |key: &PKey| key.is_valid() && key.partition() == from.pkey.partition();
     let index = view.pkeys.iter().position(same).and_then(|index| u16::try_from(index).ok());
     let mut address = Address {
         qpn: from.qpn.get(),
-        qkey: if from.qpn == Qpn::SMI { 0 } else { QKey::GSI.0 },
+        qkey: QKey::GSI.0,
         lid: from.lid.0,
         sl: from.sl.get(),
         pkey_index: index.unwrap_or(0),

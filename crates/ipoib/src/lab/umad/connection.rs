@@ -214,9 +214,8 @@ impl Connection {
     /// Puts a MAD for one of its agents into its queue.
     pub(super) fn queue(&mut self, agent: u32, incoming: &Incoming, fabric: &Fabric) {
         let Some(open) = &mut self.open else { return };
-        let view = fabric.port_view(open.port);
         let status = if incoming.timed_out { Errno::TIMEDOUT.raw_os_error().unsigned_abs() } else { 0 };
-        let address = address::to_program(&incoming.from, &view);
+        let address = address::to_program(&incoming.from, || fabric.port_view(open.port));
         open.queue(Header { agent, status, address, ..Header::default() }, &incoming.mad);
     }
 
@@ -262,7 +261,7 @@ impl Connection {
 impl Open {
     fn send(&mut self, now: Instant, header: &Header, mad: &[u8], lab: &mut Lab) {
         let agent = self.agents.get(header.agent as usize).copied().flatten();
-        let to = address::to_fabric(&header.address, &lab.fabric().port_view(self.port));
+        let to = address::to_fabric(&header.address, || lab.fabric().port_view(self.port));
         let timeout = std::time::Duration::from_millis(header.timeout_ms.into());
         let outgoing = Outgoing {
             to,
