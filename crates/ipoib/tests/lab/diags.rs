@@ -200,7 +200,35 @@ fn routes(lab: &Lab, first: &Value, last: &Value, switch: &str) {
     let said = tool(lab, "h1", "dump_fts");
     assert!(said.contains(&format!("0x{to:04x}")), "{said}");
     tool(lab, "h1", "dump_fts -M");
+    assert!(tool(lab, "h1", "dump_mfts").contains("0xc000"));
+    scripts(lab, first, last);
     tool(lab, "h1", &format!("ibtracert -m 0xc000 {from} {to}"));
+}
+
+/// Tools that are scripts around others. They keep what they found in the machine's cache, which is not for a test.
+fn scripts(lab: &Lab, first: &Value, last: &Value) {
+    let own_cache = |script: &str| {
+        let script = format!("mount -t tmpfs tmpfs /var/cache && {script}");
+        lab.exec("h1", &["unshare", "--mount", "sh", "-euc", &script]).ok()
+    };
+    let dir = TempDir::new();
+    let (tables, cache) = (dir.file("lfts"), dir.file("cache"));
+    own_cache(&format!(
+        "dump_lfts > {tables} && ibnetdiscover --cache {cache} && check_lft_balance -l {tables} -i {cache}"
+    ));
+    // Nodes that are reached through the port of the first switch where the first host is: that host.
+    let table = lab.show("links");
+    let name = text(first, "name");
+    let at = |row: &Value| [text(row, "a"), text(row, "b")].into_iter().any(|end| node_of(end) == name);
+    let row = table.iter().find(|row| at(row)).expect("it has a cable");
+    let end = [text(row, "a"), text(row, "b")].into_iter().find(|end| node_of(end) != name).unwrap();
+    let (switch, port) = end.split_once(':').expect("a switch's port");
+    let known = tool(lab, "h1", "ibswitches");
+    let line = known.lines().find(|line| line.contains(&format!("\"{switch}\""))).expect("it is there");
+    let guid = line.split_whitespace().find(|word| word.starts_with("0x")).expect("its GUID");
+    let said = own_cache(&format!("ibfindnodesusing -R {guid} {port}"));
+    assert!(said.contains(&format!("{name} HCA-1")), "{said}");
+    assert!(!said.contains(&format!("{} HCA-1", text(last, "name"))), "{said}");
 }
 
 fn performance(lab: &Lab, last: &Value, switch: &str) {
