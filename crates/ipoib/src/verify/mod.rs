@@ -14,6 +14,7 @@ mod report;
 mod row;
 mod rows;
 mod runner;
+mod soak;
 mod table;
 
 use std::{
@@ -96,8 +97,11 @@ pub fn run(plan: &VerifyPlan) -> Result<ExitCode> {
         jobs,
     };
     let begin = Instant::now();
-    let progress = Progress::new(runner.count(&rows), plan.json);
-    let outcomes = runner.run(&rows, &progress);
+    let progress = Progress::new(if plan.soak.is_some() { 0 } else { runner.count(&rows) }, plan.json);
+    let outcomes = match plan.soak {
+        Some(time) => soak::run(&form, time, &rows, &progress),
+        None => runner.run(&rows, &progress),
+    };
     progress.finish();
     let outcomes = match outcomes {
         Err(error) if error.is::<process::Interrupted>() => {

@@ -35,6 +35,8 @@ pub(super) const NETPERF: Program =
     Program { name: "netperf", package: "netperf (non-free)", optional: true };
 pub(super) const NETPIPE: Program = of("NPtcp", "netpipe-tcp");
 pub(super) const NUTTCP: Program = of("nuttcp", "nuttcp");
+pub(super) const DIAGS: Program = of("ibnetdiscover", "infiniband-diags");
+pub(super) const OPENSM: Program = of("opensm", "opensm");
 pub(super) const PING: Program = of("ping", "iputils-ping");
 pub(super) const PYTHON: Program = of("python3", "python3");
 pub(super) const SFTP: Program = of("sftp", "openssh-client");

@@ -1,23 +1,173 @@
-//! F1 to F7 and F11: subnet managers that go, come and hand over.
-//!
-//! What needs no OpenSM is here: an interface without a manager waits for one.
+//! F1 to F4: subnet managers that go, come and hand over; ours, for they can be ended as if they were killed.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::Value;
 
 use super::{
     super::{
         bench::{Bench, new_name},
         lab::Lab,
-        process::{eventually, pass, seconds},
+        process::{Process, eventually, pass, seconds},
+        rows::number_after,
     },
-    links::ACTIVE,
+    links::{ACTIVE, BACK},
 };
 use crate::control::schema::Noun;
+
+/// Pings that run while managers change.
+#[derive(Debug)]
+struct Watch(Process);
+
+impl Watch {
+    fn start(bench: &Bench<'_>) -> Result<Self> {
+        let (client, server) = (bench.client()?, bench.server()?);
+        bench.reaches(client, &server.v4)?;
+        let ping = bench.spawn(client, &["ping", "-n", "-i", "0.01", "-W", "2", &server.v4])?;
+        ping.wait_for("icmp_seq=20 ", ACTIVE)?;
+        Ok(Self(ping))
+    }
+
+    /// Ends them; how many were asked. An answer that is missing is an error.
+    fn end(self, bench: &Bench<'_>) -> Result<usize> {
+        self.0.signal(Signal::INT);
+        let said = self.0.finish(bench.limit(Duration::from_secs(10)))?.said();
+        let sent = number_after(&said, "ping statistics ---\n")?;
+        let answered = number_after(&said, "transmitted,")?;
+        // The last may be under way.
+        if answered + 1.0 < sent {
+            bail!("{} of {sent} pings between hosts that knew each other were lost", sent - answered);
+        }
+        Ok(said.lines().filter(|line| line.contains("time=")).count())
+    }
+}
+
+/// Waits until the manager at `node` leads; how long that took.
+fn leads(bench: &Bench<'_>, node: &str, within: Duration) -> Result<Duration> {
+    let lab = bench.lab()?;
+    let is_it = |row: &Value| row["node"] == node && row["role"] == "master";
+    let what = format!("the manager at {node} leads");
+    Ok(eventually(&what, bench.limit(within), || Ok(lab.show(Noun::Sm)?.iter().any(is_it).then_some(())))?.1)
+}
+
+/// Somebody who has not asked for the server yet.
+fn a_new_peer(bench: &Bench<'_>, within: Duration) -> Result<Duration> {
+    let (other, server) = (&bench.lab()?.hosts[1], bench.server()?);
+    bench.sh(other, "ip neigh flush all")?;
+    bench.comes_back(other, &server.v4, within)
+}
+
+/// F1: the manager is restarted at its place.
+pub(in super::super) fn restarted(bench: &mut Bench<'_>) -> Result<String> {
+    let lab = bench.lab()?;
+    let address = lab.interface(bench.server()?)?["address"].clone();
+    let watch = Watch::start(bench)?;
+    lab.client()?.kill_sm(None)?;
+    pass(bench.choose(Duration::from_millis(500), Duration::from_secs(5)))?;
+    if !bench.is_tricked("none comes") {
+        lab.client()?.start_sm(None, None)?;
+    }
+    let took = leads(bench, "sw1", ACTIVE)?;
+    let new = a_new_peer(bench, BACK)?;
+    let count = watch.end(bench)?;
+    if lab.interface(bench.server()?)?["address"] != address {
+        bail!("the server's address is another");
+    }
+    Ok(format!(
+        "none of {count} pings lost; leads after {}, a new peer answers in {}",
+        seconds(took),
+        seconds(new)
+    ))
+}
+
+/// F1b: the same with OpenSM, which is a program.
+pub(in super::super) fn opensm_restarted(bench: &mut Bench<'_>) -> Result<String> {
+    let (lab, client) = (bench.lab()?, bench.client()?);
+    let watch = Watch::start(bench)?;
+    let name =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "opensm");
+    let Some(pid) = lab.inhabitants().into_iter().find(name) else { bail!("no OpenSM runs in the lab") };
+    let Some(pid) = Pid::from_raw(pid.cast_signed()) else { bail!("process {pid}") };
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    pidfd_send_signal(&process, Signal::TERM)?;
+    eventually("OpenSM ends", Duration::from_secs(10), || {
+        Ok((!lab.inhabitants().iter().any(name)).then_some(()))
+    })?;
+    pass(bench.choose(Duration::from_secs(1), Duration::from_secs(5)))?;
+    let begin = Instant::now();
+    let log = bench.file("opensm.log");
+    let words = ["opensm", "-e", "-f", &log, "-D", "0x03", "-d", "2"];
+    let opensm = if bench.is_tricked("none comes") { None } else { Some(bench.spawn(client, &words)?) };
+    eventually("the subnet is up", bench.limit(Duration::from_secs(20)), || {
+        Ok(fs::read_to_string(&log).unwrap_or_default().contains("SUBNET UP").then_some(()))
+    })?;
+    let took = begin.elapsed();
+    let new = a_new_peer(bench, BACK)?;
+    let count = watch.end(bench)?;
+    drop(opensm);
+    Ok(format!(
+        "none of {count} pings lost; subnet up {} after its start, a new peer answers in {}",
+        seconds(took),
+        seconds(new)
+    ))
+}
+
+/// F2: one with a higher priority takes over.
+pub(in super::super) fn handed_over(bench: &mut Bench<'_>) -> Result<String> {
+    let watch = Watch::start(bench)?;
+    let priority = if bench.is_tricked("equal") { 0 } else { 10 };
+    bench.lab()?.client()?.start_sm(Some("sw2".to_owned()), Some(priority))?;
+    let took = leads(bench, "sw2", Duration::from_secs(30))?;
+    let new = a_new_peer(bench, BACK)?;
+    let count = watch.end(bench)?;
+    Ok(format!(
+        "none of {count} pings lost; sw2 leads after {}, a new peer answers in {}",
+        seconds(took),
+        seconds(new)
+    ))
+}
+
+/// F3: the manager is killed and one that stands by takes over.
+pub(in super::super) fn taken_over(bench: &mut Bench<'_>) -> Result<String> {
+    let lab = bench.lab()?;
+    let groups = || -> Result<BTreeSet<String>> {
+        let rows = lab.show(Noun::Groups)?.into_iter();
+        Ok(rows.filter_map(|row| row["mgid"].as_str().map(str::to_owned)).collect())
+    };
+    let before = groups()?;
+    if !bench.is_tricked("nobody stands by") {
+        lab.client()?.start_sm(Some("sw2".to_owned()), None)?;
+        let stands_by = |row: &Value| row["node"] == "sw2" && row["role"] == "standby";
+        eventually("sw2 stands by", Duration::from_secs(30), || {
+            Ok(lab.show(Noun::Sm)?.iter().any(stands_by).then_some(()))
+        })?;
+    }
+    let watch = Watch::start(bench)?;
+    lab.client()?.kill_sm(Some("sw1".to_owned()))?;
+    let took = leads(bench, "sw2", Duration::from_secs(90))?;
+    let new = a_new_peer(bench, ACTIVE)?;
+    let count = watch.end(bench)?;
+    eventually("the groups are the same", bench.limit(Duration::from_secs(30)), || {
+        Ok(before.is_subset(&groups()?).then_some(()))
+    })?;
+    Ok(format!(
+        "none of {count} pings lost; sw2 leads after {}, a new peer answers in {}, {} groups the same",
+        seconds(took),
+        seconds(new),
+        before.len()
+    ))
+}
 
 /// F4: no manager, then one.
 pub(in super::super) fn none(bench: &mut Bench<'_>) -> Result<String> {
     let lab = Lab::start(&bench.form.program, &new_name(), &["--sm", "none"], true)?;
-    pass(bench.choose(std::time::Duration::from_secs(1), std::time::Duration::from_secs(60)))?;
+    pass(bench.choose(Duration::from_secs(1), Duration::from_secs(60)))?;
     let rows = lab.show(Noun::Hosts)?;
     let reason = rows.first().and_then(|row| row["reason"].as_str()).unwrap_or_default().to_owned();
     if rows.iter().any(|row| row["state"] == "up" || row["reason"].as_str().is_none_or(str::is_empty)) {
@@ -31,7 +181,7 @@ pub(in super::super) fn none(bench: &mut Bench<'_>) -> Result<String> {
     })?;
     let (from, to) = (&lab.hosts[0], &lab.hosts[lab.hosts.len() - 1]);
     let words = ["ping", "-n", "-c", "1", "-W", "2", &to.v4];
-    let ping = super::super::process::Process::start(&mut lab.command(&from.name, &words))?;
+    let ping = Process::start(&mut lab.command(&from.name, &words))?;
     ping.finish(ACTIVE)?.ok()?;
     Ok(format!("waits ({reason}), up {} after a manager came", seconds(took)))
 }

@@ -27,9 +27,9 @@ impl Stream {
         Ok(Self { sender, receiver })
     }
 
-    /// Sends its sender a signal.
+    /// Sends its receiver a signal. The sender takes a write that a stop cut short for the end of its file.
     pub(super) fn signal(&self, signal: Signal) {
-        self.sender.signal(signal);
+        self.receiver.signal(signal);
     }
 
     /// Waits for its end, and compares; how many octets it were.

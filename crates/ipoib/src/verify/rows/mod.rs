@@ -3,6 +3,7 @@
 pub(super) mod capture;
 pub(super) mod cluster;
 pub(super) mod dhcp;
+pub(super) mod diags;
 pub(super) mod ftp;
 pub(super) mod huge;
 pub(super) mod inetd;

@@ -2,11 +2,13 @@
 
 use super::super::{
     faults,
-    programs::{ARPING, IP, NUTTCP, PING, PYTHON},
+    programs::{ARPING, IP, NUTTCP, OPENSM, PING, PYTHON},
     row::{Breaker, Harm, Promise, Row, Setting},
 };
 
 const HARMED: Setting = Setting::Harmed { hosts: 2 };
+
+const PAIR: Setting = Setting::Own(&["--topology", "pair"]);
 
 const fn breaks(what: &'static str, harm: Harm) -> Breaker {
     Breaker { what, harm }
@@ -15,8 +17,54 @@ const fn breaks(what: &'static str, harm: Harm) -> Breaker {
 /// Whatever comes back comes late.
 const SLOW: &[Breaker] = &[breaks("every packet of the server takes 0.4 s", Harm::Server("delay 400ms"))];
 
-/// F4 to F25.
+/// F1 to F25.
 pub(super) static FAULTS: &[Row] = &[
+    Row {
+        id: "F1",
+        title: "manager restarted",
+        meaning: "While the subnet manager is away, hosts that know each other lose nothing; once it is back a new \
+                  peer answers within 2 s; addresses are the same.",
+        command: "ipoib sm kill; ipoib sm start; ping -i 0.01 h4",
+        proves: &[],
+        programs: &[PING, IP],
+        setting: PAIR,
+        check: faults::manager::restarted,
+        breakers: &[breaks("no manager comes", Harm::Trick("none comes"))],
+    },
+    Row {
+        id: "F1b",
+        title: "OpenSM restarted",
+        meaning: "The same with OpenSM, which is ended with SIGTERM and started again.",
+        command: "ipoib lab --sm opensm; kill OPENSM; opensm in h1; ping -i 0.01 h4",
+        proves: &[Promise::NeedsManager],
+        programs: &[OPENSM, PING, IP],
+        setting: Setting::Own(&["--topology", "pair", "--sm", "opensm"]),
+        check: faults::manager::opensm_restarted,
+        breakers: &[breaks("no manager comes", Harm::Trick("none comes"))],
+    },
+    Row {
+        id: "F2",
+        title: "manager hands over",
+        meaning: "When a manager with a higher priority comes, it leads, and nothing is lost.",
+        command: "ipoib sm start sw2 --priority 10; ping -i 0.01 h4",
+        proves: &[],
+        programs: &[PING, IP],
+        setting: PAIR,
+        check: faults::manager::handed_over,
+        breakers: &[breaks("its priority is not higher", Harm::Trick("equal"))],
+    },
+    Row {
+        id: "F3",
+        title: "standby takes over",
+        meaning: "When the manager is killed, one that stands by takes over; nothing is lost between hosts that know \
+                  each other, and the multicast groups are made again.",
+        command: "ipoib sm start sw2; ipoib sm kill sw1; ping -i 0.01 h4",
+        proves: &[],
+        programs: &[PING, IP],
+        setting: PAIR,
+        check: faults::manager::taken_over,
+        breakers: &[breaks("nobody stands by", Harm::Trick("nobody stands by"))],
+    },
     Row {
         id: "F4",
         title: "no subnet manager, then one",

@@ -2,8 +2,8 @@
 
 use super::super::{
     programs::{
-        AB, APACHE, DHCLIENT, DNSMASQ, EXPECT, FTP, INETD, IP, IPERF, IPERF3, LFTP, NETPERF, NETPIPE, NUTTCP,
-        PING, SFTP, SOCKPERF, SSH, SSHD, TELNET, TELNETD, TSHARK, VSFTPD, WGET,
+        AB, APACHE, DHCLIENT, DIAGS, DNSMASQ, EXPECT, FTP, INETD, IP, IPERF, IPERF3, LFTP, NETPERF, NETPIPE,
+        NUTTCP, OPENSM, PING, SFTP, SOCKPERF, SSH, SSHD, TELNET, TELNETD, TSHARK, VSFTPD, WGET,
     },
     row::{Breaker, Harm, Promise, Row, Setting},
     rows,
@@ -252,7 +252,7 @@ pub(super) static SERVICES: &[Row] = &[
     },
 ];
 
-/// T11 to T18: what belongs to the fabric as a whole.
+/// T11 to T19: what belongs to the fabric as a whole.
 pub(super) static FABRIC: &[Row] = &[
     Row {
         id: "T11",
@@ -366,5 +366,17 @@ pub(super) static FABRIC: &[Row] = &[
         setting: ANY,
         check: rows::capture::pings,
         breakers: CUT,
+    },
+    Row {
+        id: "T19",
+        title: "InfiniBand diagnostics",
+        meaning: "The diagnostics that administrators know find every node, route, member and counter of a subnet \
+                  that OpenSM manages, and its own test passes.",
+        command: "sminfo; ibnetdiscover; saquery -g; saquery -m; ibtracert; perfquery; ibping; osmtest -f c; osmtest -f a",
+        proves: &[Promise::NeedsManager],
+        programs: &[OPENSM, DIAGS, PING],
+        setting: Setting::Own(&["--topology", "pair", "--sm", "opensm"]),
+        check: rows::diags::programs,
+        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h2", "down"))],
     },
 ];
