@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_names_of_rows_are_theirs() {
-        let known = |id: &&str| super::super::table::ROWS.iter().any(|row| row.id == *id);
-        assert!(TOUGH.iter().all(|id| known(&id)) && LEFT_OUT.iter().all(|id| known(&id)));
+        let known = |id: &str| super::super::table::ROWS.iter().any(|row| row.id == id);
+        assert!(TOUGH.iter().all(|id| known(id)) && LEFT_OUT.iter().all(|id| known(id)));
     }
 }

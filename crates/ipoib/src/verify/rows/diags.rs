@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{super::bench::Bench, number_after};
+use super::{
+    super::{bench::Bench, process::eventually},
+    number_after,
+};
 
 /// T19: who is there, who manages it, what is counted, which way packets go.
 pub(in super::super) fn programs(bench: &mut Bench<'_>) -> Result<String> {
@@ -45,6 +48,11 @@ pub(in super::super) fn programs(bench: &mut Bench<'_>) -> Result<String> {
         bail!("perfquery: nothing is counted at {}: {}", server.name, counted.trim());
     }
     let ponger = bench.spawn(server, &["ibping", "-S"])?;
+    // It does not say when it listens.
+    eventually("ibping -S answers", bench.limit(Duration::from_secs(20)), || {
+        let once = bench.run(client, &["ibping", "-c", "1", "-L", &there], 10)?;
+        Ok(once.said().contains(" 1 received").then_some(()))
+    })?;
     let pinged = bench.run(client, &["ibping", "-c", "5", "-L", &there], 30)?.ok()?.said();
     drop(ponger);
     if !pinged.contains("5 packets transmitted, 5 received") {

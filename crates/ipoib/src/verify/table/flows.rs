@@ -59,7 +59,8 @@ pub(super) static STREAMS: &[Row] = &[
     Row {
         id: "T1d",
         title: "ttcp, UDP",
-        meaning: "At a rate that the machine can hold, at most a thousandth of the datagrams is lost.",
+        meaning: "At a rate that the machine can hold, at most a thousandth of the datagrams is lost on the way. (What \
+                  full queues of the hosts drop is told apart.)",
         command: "nuttcp -u -R100m -l1400 -T5 h3",
         proves: &[],
         programs: &[NUTTCP],
