@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{
     super::{
         bench::Bench,
+        lab::Host,
         process::{Process, seconds},
     },
     number_after,
@@ -19,6 +20,16 @@ const ASKED_PER_PEER: u64 = 1;
 
 /// T14: all join, a sample of pairs talks while the manager sweeps, and nobody asks more than it must.
 pub(in super::super) fn sample(bench: &mut Bench<'_>) -> Result<String> {
+    let small = pairs(bench)?;
+    if !bench.form.full {
+        return Ok(small);
+    }
+    let lab = bench.another_lab(&["--topology", "fat-tree:k=8"])?;
+    let large = pairs(&Bench::new(bench.form, Some(&lab), bench.path("large"), None)?)?;
+    Ok(format!("{small}; {large}"))
+}
+
+fn pairs(bench: &Bench<'_>) -> Result<String> {
     let lab = bench.lab()?;
     let up = lab.show(Noun::Hosts)?.iter().filter(|row| row["state"] == "up").count();
     let hosts = &lab.hosts;
@@ -36,18 +47,20 @@ pub(in super::super) fn sample(bench: &mut Bench<'_>) -> Result<String> {
         }
         // Several at a time, as starting programs takes longer than their pings.
         for some in hosts.chunks(32) {
-            let start = |(i, host): (usize, &super::super::lab::Host)| -> Result<(String, Process)> {
-                let first = hosts.iter().position(|other| other.name == some[0].name).unwrap_or(0);
+            let first = hosts.iter().position(|other| other.name == some[0].name).unwrap_or(0);
+            let mut running: Vec<(&Host, &Host, Process)> = Vec::new();
+            for (i, from) in some.iter().enumerate() {
                 let to = &hosts[(first + i + stride) % hosts.len()];
                 let words = ["ping", "-n", "-q", "-c", "2", "-i", "0.05", "-W", "4", &to.v4];
-                Ok((format!("{} to {}", host.name, to.name), bench.spawn(host, &words)?))
-            };
-            let running: Vec<_> = some.iter().enumerate().map(start).collect::<Result<_>>()?;
-            for (pair, process) in running {
+                running.push((from, to, bench.spawn(from, &words)?));
+            }
+            for (from, to, process) in running {
                 let done = process.finish(bench.limit(Duration::from_secs(30)))?;
                 let answered = number_after(&done.stdout, "transmitted,").unwrap_or(0.0);
                 if answered < 1.0 {
-                    bail!("{pair}: {}", done.said().trim().replace('\n', " | "));
+                    // Twice in 50 ms is no answer to whether it is reached.
+                    let reached = bench.comes_back(from, &to.v4, bench.limit(Duration::from_secs(5)));
+                    reached.with_context(|| format!("{} does not reach {}", from.name, to.name))?;
                 }
                 lost += 2.0 - answered;
                 pairs += 1;
