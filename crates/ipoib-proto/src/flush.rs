@@ -120,6 +120,7 @@ impl Interface {
         self.link = None;
         sa.cancel_all(cx);
         self.strangers.clear();
+        self.overheard.clear();
         self.subscriptions.stop(cx);
         self.announcer.stop(cx);
         cx.timers.cancel(Timer::ClassPortInfo);

@@ -25,6 +25,7 @@ mod lru;
 mod map;
 mod multicast;
 mod output;
+mod overheard;
 mod path;
 mod peer;
 mod queue;

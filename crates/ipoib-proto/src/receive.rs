@@ -17,6 +17,7 @@ use crate::{
         arp, discovery,
         frame::{self, Kind},
     },
+    overheard::Claim,
     stranger::provisional_mac,
 };
 
@@ -193,6 +194,7 @@ impl Interface {
         let Self { cx, peers, paths, sa, .. } = self;
         let wanted = wanted || peers.knows_ip(ip) || self.wanted.has(ip);
         if !wanted && peers.by_addr(addr).is_none() {
+            self.overheard.keep(peers.mac_of(addr), Claim { addr, ip, lid: inbound.slid });
             return;
         }
         let id = peers.learn(cx, paths, sa, addr);
@@ -204,7 +206,7 @@ impl Interface {
     }
 
     /// A peer is known to have sent from `slid`.
-    fn heard(&mut self, id: crate::lru::Id, gid: ib_wire::addr::Gid, slid: Lid) {
+    pub(crate) fn heard(&mut self, id: crate::lru::Id, gid: ib_wire::addr::Gid, slid: Lid) {
         if let Some(before) = self.peers.bind_source(id, slid) {
             self.paths.suspect(before);
         }

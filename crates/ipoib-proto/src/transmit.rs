@@ -20,6 +20,7 @@ use crate::{
     },
     lru::Id,
     multicast::Source,
+    overheard::Claim,
     path::Handle,
     queue::Waiting,
 };
@@ -66,7 +67,12 @@ impl Interface {
     #[inline]
     fn transmit_unicast(&mut self, to: Mac, payload: Payload, offload: Offload) {
         let Self { cx, peers, paths, sa, local, .. } = self;
-        let Some((id, peer)) = peers.destination(cx.now, to) else { return self.unknown(to) };
+        let Some((id, peer)) = peers.destination(cx.now, to) else {
+            return match self.recall(to) {
+                true => self.transmit_unicast(to, payload, offload),
+                false => self.unknown(to),
+            };
+        };
         let (addr, path) = (peer.addr, peer.path);
         if let Some(path) = path
             && let Some(handle) = paths.handle(path)
@@ -191,6 +197,18 @@ impl Interface {
             Some(IpAddr::V6(ip)) if ip.is_multicast() => ipoib::ipv6_mgid(scope, pkey, ip),
             _ => self.local.broadcast(),
         }
+    }
+
+    /// The host sends to somebody whose question to another it heard. True if that is so: it is a peer now.
+    #[cold]
+    fn recall(&mut self, mac: Mac) -> bool {
+        let Some(Claim { addr, ip, lid }) = self.overheard.take(mac) else { return false };
+        let Self { cx, peers, paths, sa, .. } = self;
+        let id = peers.learn(cx, paths, sa, addr);
+        peers.bind_ip(cx, paths, sa, id, ip);
+        self.wanted.found(ip);
+        self.heard(id, addr.gid, lid);
+        self.peers.by_mac(mac).is_some()
     }
 
     /// The host sends to an address that stands for nobody: it is made to ask again, but not at every packet.

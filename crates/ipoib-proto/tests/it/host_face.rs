@@ -327,3 +327,29 @@ fn nothing_passes_while_down() {
     assert_eq!((rig.drops(Drop::TxNoCarrier), rig.drops(Drop::RxDown)), (1, 1));
     assert!(rig.frames.is_empty() && rig.sent.is_empty());
 }
+
+/// Two hosts look for each other at once. The question of one, for a third, reaches the other's kernel before its own is
+/// answered: it is an answer to that kernel, which sends at once.
+#[test]
+fn a_question_for_another_is_answer_enough() {
+    let mut rig = Rig::up();
+    rig.interface.handle_host(rig.now, HostEvent::AddressAdded(IpAddr::V4(HOST)));
+    rig.sa.paths.insert(peer(1).gid, lid(1));
+    let question = IbArp {
+        op: ArpOp::REQUEST,
+        sender_hw: peer(1),
+        sender_ip: ip(1),
+        target_hw: HwAddr::new(Qpn::new(0), Gid::ZERO),
+        target_ip: ip(2),
+    };
+    rig.datagram((peer(1), lid(1)), Some(broadcast()), true, EtherType::ARP, &question.emit());
+    assert_eq!(rig.snapshot().bounds.peers, 0, "who asks for others is no peer");
+    let mac = Mac(*rig.frames.pop().unwrap().head[6..].first_chunk().unwrap());
+    rig.sent.clear();
+    rig.ping(mac);
+    rig.advance(100);
+    assert_eq!(rig.sent.len(), 1);
+    assert_eq!((rig.sent[0].to.dlid, rig.sent[0].dest_qp), (lid(1), peer(1).qpn));
+    assert_eq!((rig.drops(Drop::TxUnknownPeer), rig.forgotten.len()), (0, 0));
+    assert_eq!(rig.snapshot().bounds.peers, 1);
+}

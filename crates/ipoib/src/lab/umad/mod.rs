@@ -179,9 +179,8 @@ impl Umad {
                 Ok(None) => return,
             };
             let answer = connection.answer(packet, &self.nodes, lab);
-            let held = answer.held.map(|port| (port, self.nodes.issm(port)));
-            if let Some((port, path)) = held {
-                self.make_held(port, &path, poller);
+            if let Some(port) = answer.held {
+                self.make_held(port);
             }
             if let Some((agent, number)) = answer.registered {
                 self.owners.insert(agent, (id, number));
@@ -219,14 +218,14 @@ impl Umad {
     }
 
     /// Makes the file of a port when it is first asked for.
-    fn make_held(&mut self, port: PortId, path: &Path, _poller: &Poller) {
-        if !self.held.contains_key(&port.index()) {
-            match self.openings.make(path) {
-                Ok(file) => drop(self.held.insert(port.index(), file)),
-                Err(error) => {
-                    tracing::warn!(file = %path.display(), %error, "no SM can announce itself there")
-                }
-            }
+    fn make_held(&mut self, port: PortId) {
+        if self.held.contains_key(&port.index()) {
+            return;
+        }
+        let path = self.nodes.issm(port);
+        match self.openings.make(&path) {
+            Ok(file) => drop(self.held.insert(port.index(), file)),
+            Err(error) => tracing::warn!(file = %path.display(), %error, "no SM can announce itself there"),
         }
     }
 
