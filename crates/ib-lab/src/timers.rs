@@ -28,6 +28,17 @@ impl Timers {
         }
     }
 
+    /// Sees to it that `holder` is woken at `deadline` at the latest.
+    ///
+    /// For deadlines that mostly go away before they come: one that is set already stays, so the holder may be woken
+    /// early, and then says anew what it waits for.
+    pub(crate) fn arm(&mut self, holder: usize, deadline: Option<Instant>) {
+        let armed = self.deadline.get(holder).copied().flatten();
+        if deadline.is_some_and(|at| armed.is_none_or(|armed| at < armed)) {
+            self.set(holder, deadline);
+        }
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&mut self) -> Option<Instant> {
         self.skip_moved();
@@ -61,6 +72,19 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_armed_holder_is_woken_no_later_and_leaves_nothing_behind() {
+        let mut timers = Timers::default();
+        (5..1000).for_each(|second| timers.arm(0, Some(Instant::from_secs(second))));
+        assert_eq!((timers.queue.len(), timers.next()), (1, Some(Instant::from_secs(5))));
+        timers.arm(0, None);
+        timers.arm(0, Some(Instant::from_secs(4)));
+        assert_eq!(timers.expire(Instant::from_secs(9)), Some(0));
+        timers.arm(0, Some(Instant::from_secs(7)));
+        assert_eq!(timers.expire(Instant::from_secs(9)), Some(0));
+        assert_eq!(timers.expire(Instant::from_secs(9)), None);
+    }
 
     #[test]
     fn a_moved_deadline_fires_once_at_its_last_place() {

@@ -130,7 +130,7 @@ impl Programs {
     ) -> Result<(), ProgramError> {
         let agent = self.agents.get_mut(&id).ok_or(ProgramError::NoAgent(id))?;
         let result = agent.send(now, fabric, outgoing);
-        self.timers.set(agent.place, agent.poll_timeout());
+        self.timers.arm(agent.place, agent.poll_timeout());
         result
     }
 
@@ -145,7 +145,7 @@ impl Programs {
     ) -> bool {
         let Some(agent) = self.agents.get_mut(&id) else { return false };
         agent.handle_mad(now, fabric, from, mad, &mut self.out);
-        self.timers.set(agent.place, agent.poll_timeout());
+        self.timers.arm(agent.place, agent.poll_timeout());
         true
     }
 
@@ -153,7 +153,7 @@ impl Programs {
         while let Some(place) = self.timers.expire(now) {
             let Some(agent) = self.places[place].and_then(|id| self.agents.get_mut(&id)) else { continue };
             agent.handle_timeout(now, fabric, &mut self.out);
-            self.timers.set(place, agent.poll_timeout());
+            self.timers.arm(place, agent.poll_timeout());
         }
     }
 
