@@ -4,8 +4,9 @@ use alloc::string::String;
 
 use ib_fabric::{AgentId, PortId};
 use ib_sm::SubnetManager;
-use ib_wire::addr::Qpn;
 use ipoib_proto::Interface;
+
+use crate::seat::Seat;
 
 /// An IPoIB interface of a host and where it is attached.
 #[derive(Debug)]
@@ -14,16 +15,17 @@ pub struct Attached {
     pub host: String,
     /// The interface within it: `ib0`, `ib0.8001`.
     pub name: String,
-    /// The port.
-    pub port: PortId,
-    /// Its queue pair.
-    pub qpn: Qpn,
     /// The engine.
     pub engine: Interface,
-    /// Its agent for subnet administration.
-    pub(crate) agent: AgentId,
-    /// True for the interface that answers reports for all on its port.
-    pub(crate) takes_reports: bool,
+    /// Its place at the port.
+    pub(crate) seat: Seat,
+}
+
+impl Attached {
+    /// The port.
+    pub const fn port(&self) -> PortId {
+        self.seat.port
+    }
 }
 
 /// A subnet manager and where it is attached.

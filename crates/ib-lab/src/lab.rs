@@ -18,12 +18,14 @@ use ib_wire::{
     time::Instant,
     ud::{MadAddress, PortEvent},
 };
-use ipoib_proto::{Config, HostEvent, Interface, Output as InterfaceOutput};
+use ipoib_proto::{Config, HostEvent, Interface};
 
 use crate::{
-    InterfaceConfig, InterfaceId, LabConfig, LabError, ManagerConfig, Output, Tapped,
+    InterfaceConfig, InterfaceId, LabConfig, LabError, ManagerConfig, Output, RequestError, Tapped,
     attached::{Attached, Manager},
+    client::{ClientId, Clients, PortNotice},
     program::{AgentCounters, Outgoing, ProgramError, ProgramSpec, Programs},
+    seat::{PortRequest, Seat, Sorted},
     timers::Timers,
 };
 
@@ -34,12 +36,21 @@ pub struct Lab {
     managers: Vec<Manager>,
     interfaces: Vec<Attached>,
     programs: Programs,
-    /// Interfaces of each end port, by the port's number.
-    residents: Vec<Vec<InterfaceId>>,
+    clients: Clients,
+    /// Who is at each end port, by the port's number.
+    residents: Vec<Vec<Resident>>,
     timers: Timers,
     /// Where a manager runs that has no place of its own: the first switch, else the first host.
     manager_place: Option<(String, PortNum)>,
     out: VecDeque<Output>,
+}
+
+/// Who has a place at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resident {
+    Interface(InterfaceId),
+    /// The interface of this number of a driver that is elsewhere.
+    Client(ClientId, usize),
 }
 
 /// Whose timer it is.
@@ -80,6 +91,7 @@ impl Lab {
             managers: Vec::new(),
             interfaces: Vec::new(),
             programs: Programs::default(),
+            clients: Clients::default(),
             residents: Vec::new(),
             timers: Timers::default(),
             manager_place: manager_place(&config.topology),
@@ -222,6 +234,44 @@ impl Lab {
         result
     }
 
+    /// Gives a driver that is elsewhere a port that nobody has: a queue pair for each of its interfaces, with the
+    /// number wanted or any.
+    pub fn attach(&mut self, port: PortId, wanted: &[Option<Qpn>]) -> Result<ClientId, LabError> {
+        if !self.residents(port).is_empty() {
+            return Err(LabError::PortTaken);
+        }
+        let id = self.clients.add(&mut self.fabric, port, wanted)?;
+        self.residents_mut(port).extend((0..wanted.len()).map(|nth| Resident::Client(id, nth)));
+        Ok(id)
+    }
+
+    /// Takes a port away from a driver that is elsewhere; its queue pairs are gone.
+    pub fn detach(&mut self, now: Instant, client: ClientId) {
+        for seat in self.clients.remove(&mut self.fabric, client) {
+            self.residents_mut(seat.port).clear();
+        }
+        self.settle(now);
+    }
+
+    /// The queue pairs of a driver that is elsewhere, in the order of its interfaces; none once it is detached.
+    pub fn queue_pairs(&self, client: ClientId) -> impl Iterator<Item = Qpn> {
+        self.clients.seats(client).iter().map(|seat| seat.qpn)
+    }
+
+    /// Does what the interface `nth` of a driver that is elsewhere asks of its port.
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        client: ClientId,
+        nth: usize,
+        request: PortRequest,
+    ) -> Result<(), RequestError> {
+        let seat = self.clients.seats(client).get(nth).ok_or(RequestError::NoSuchInterface)?;
+        let done = seat.carry(now, &mut self.fabric, request);
+        self.settle(now);
+        Ok(done?)
+    }
+
     /// What a program's agent has seen; none once it is closed.
     pub fn agent_counters(&self, agent: AgentId) -> Option<AgentCounters> {
         self.programs.counters(agent)
@@ -322,32 +372,18 @@ impl Lab {
         now: Instant,
     ) -> Result<(), LabError> {
         let view = self.fabric.port_view(port);
-        let qpn = self.fabric.create_qp(port, None)?;
-        let first_here = self.residents.get(port.index()).is_none_or(Vec::is_empty);
-        let methods = if first_here { MethodMask::of(&[Method::REPORT]) } else { MethodMask::NONE };
-        let agent = self.fabric.register_agent(port, AgentSpec::new(MgmtClass::SUBN_ADM, methods))?;
+        let first_here = self.residents(port).is_empty();
+        let seat = Seat::take(&mut self.fabric, port, None, first_here)?;
         let config = Config {
             scope: settings.scope,
             max_address_vector: settings.max_address_vector,
             tx_ring_size: settings.tx_ring_size,
-            ..Config::new(format!("{host}/{name}"), view.guid, qpn, pkey)
+            ..Config::new(format!("{host}/{name}"), view.guid, seat.qpn, pkey)
         };
         let id = InterfaceId(self.interfaces.len());
-        let engine =
-            Interface::new(config, &view, seed ^ (id.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), now)?;
-        self.interfaces.push(Attached {
-            host: host.into(),
-            name,
-            port,
-            qpn,
-            agent,
-            takes_reports: first_here,
-            engine,
-        });
-        if self.residents.len() <= port.index() {
-            self.residents.resize(port.index() + 1, Vec::new());
-        }
-        self.residents[port.index()].push(id);
+        let engine = Interface::new(config, &view, id.seed(seed), now)?;
+        self.interfaces.push(Attached { host: host.into(), name, engine, seat });
+        self.residents_mut(port).push(Resident::Interface(id));
         self.run_interface(now, id);
         Ok(())
     }
@@ -362,17 +398,21 @@ impl Lab {
         while let Some(output) = self.fabric.poll_output() {
             match output {
                 FabricOutput::Received { port, qpn, datagram } => {
-                    if let Some(id) = self.resident(port, |a| a.qpn == qpn) {
-                        self.interfaces[id.0].engine.handle_datagram(now, datagram);
-                        self.run_interface(now, id);
+                    match self.resident(port, |seat| seat.qpn == qpn) {
+                        Some(Resident::Interface(id)) => {
+                            self.interfaces[id.0].engine.handle_datagram(now, datagram);
+                            self.run_interface(now, id);
+                        }
+                        Some(Resident::Client(client, nth)) => {
+                            self.notify(client, PortNotice::Received { nth, datagram });
+                        }
+                        None => {}
                     }
                 }
                 FabricOutput::Mad { port, agent, from, mad } => {
                     let for_program = self.programs.handle_mad(now, &mut self.fabric, agent, from, &mad);
-                    if let Ok(mad) = <&Mad>::try_from(&*mad)
-                        && !for_program
-                    {
-                        self.deliver_mad(now, port, agent, from, mad);
+                    if !for_program {
+                        self.deliver_mad(now, port, agent, from, &mad);
                     }
                 }
                 FabricOutput::Port { port, event } => self.port_changed(now, port, event),
@@ -388,11 +428,39 @@ impl Lab {
         self.timers.set(Holder::Programs.number(), self.programs.poll_timeout());
     }
 
-    fn resident(&self, port: PortId, which: impl Fn(&Attached) -> bool) -> Option<InterfaceId> {
-        self.residents.get(port.index())?.iter().copied().find(|id| which(&self.interfaces[id.0]))
+    fn residents(&self, port: PortId) -> &[Resident] {
+        self.residents.get(port.index()).map_or(&[], Vec::as_slice)
     }
 
-    fn deliver_mad(&mut self, now: Instant, port: PortId, agent: AgentId, from: MadAddress, mad: &Mad) {
+    fn residents_mut(&mut self, port: PortId) -> &mut Vec<Resident> {
+        if self.residents.len() <= port.index() {
+            self.residents.resize(port.index() + 1, Vec::new());
+        }
+        &mut self.residents[port.index()]
+    }
+
+    #[inline]
+    fn resident(&self, port: PortId, is_meant: impl Fn(&Seat) -> bool) -> Option<Resident> {
+        let has = |resident: &Resident| match *resident {
+            Resident::Interface(id) => is_meant(&self.interfaces[id.0].seat),
+            Resident::Client(id, nth) => self.clients.seats(id).get(nth).is_some_and(&is_meant),
+        };
+        self.residents(port).iter().copied().find(has)
+    }
+
+    fn notify(&mut self, client: ClientId, notice: PortNotice) {
+        self.out.push_back(Output::Client { client, notice });
+    }
+
+    fn deliver_mad(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        agent: AgentId,
+        from: MadAddress,
+        payload: &Payload,
+    ) {
+        let Ok(mad) = <&Mad>::try_from(&**payload) else { return };
         let manager = |m: &Manager| m.sm.is_some() && m.port == port && m.agents.contains(&agent);
         if let Some(i) = self.managers.iter().position(manager) {
             if let Some(sm) = &mut self.managers[i].sm {
@@ -401,13 +469,20 @@ impl Lab {
             self.run_manager(now, i);
             return;
         }
-        let Some(owner) = self.resident(port, |a| a.agent == agent) else { return };
+        let Some(owner) = self.resident(port, |seat| seat.agent == agent) else { return };
         // A report reaches the port once; every interface on it may have asked for it.
         let report = mad[3] == Method::REPORT.0;
-        let receivers = if report { self.residents[port.index()].clone() } else { alloc::vec![owner] };
-        for id in receivers {
-            self.interfaces[id.0].engine.handle_mad(now, from, mad);
-            self.run_interface(now, id);
+        let receivers = if report { self.residents(port).to_vec() } else { alloc::vec![owner] };
+        for receiver in receivers {
+            match receiver {
+                Resident::Interface(id) => {
+                    self.interfaces[id.0].engine.handle_mad(now, from, mad);
+                    self.run_interface(now, id);
+                }
+                Resident::Client(client, nth) => {
+                    self.notify(client, PortNotice::Mad { nth, from, mad: payload.clone() });
+                }
+            }
         }
     }
 
@@ -421,42 +496,28 @@ impl Lab {
                 self.run_manager(now, i);
             }
         }
-        for id in self.residents.get(port.index()).cloned().unwrap_or_default() {
-            self.interfaces[id.0].engine.handle_port(now, event, &view);
-            self.run_interface(now, id);
+        for resident in self.residents(port).to_vec() {
+            match resident {
+                Resident::Interface(id) => {
+                    self.interfaces[id.0].engine.handle_port(now, event, &view);
+                    self.run_interface(now, id);
+                }
+                // A driver hears once, and tells its interfaces.
+                Resident::Client(client, 0) => self.notify(client, PortNotice::Port(event)),
+                Resident::Client(..) => {}
+            }
         }
     }
 
     fn run_interface(&mut self, now: Instant, id: InterfaceId) {
         let attached = &mut self.interfaces[id.0];
-        let (port, qpn) = (attached.port, attached.qpn);
         while let Some(output) = attached.engine.poll_output() {
-            match output {
-                InterfaceOutput::Send(send) => {
-                    // A refused send is counted by the port under its reason.
-                    let _ = self.fabric.post_send(now, port, qpn, send);
-                }
-                InterfaceOutput::ToHost(frame) => self.out.push_back(Output::ToHost { interface: id, frame }),
-                InterfaceOutput::Mad { to, mad } => {
-                    // One answer to a report is enough, however many interfaces heard it.
-                    if mad[3] != Method::REPORT_RESP.0 || attached.takes_reports {
-                        let _ = self.fabric.send_mad(now, port, attached.agent, to, &mad);
+            match output.into() {
+                Sorted::Host(what) => self.out.push_back(Output::Host { interface: id, what }),
+                Sorted::Port(request) => {
+                    if let Err(error) = attached.seat.carry(now, &mut self.fabric, request) {
+                        tracing::warn!(host = %attached.host, interface = %attached.name, %error, "queue pair");
                     }
-                }
-                InterfaceOutput::Qp(command) => {
-                    if let Err(error) = self.fabric.command_qp(port, qpn, command) {
-                        tracing::warn!(host = %attached.host, interface = %attached.name, ?command, %error, "queue pair");
-                    }
-                }
-                InterfaceOutput::Carrier { on, reason } => {
-                    self.out.push_back(Output::Carrier { interface: id, on, reason });
-                }
-                InterfaceOutput::Mtu(mtu) => self.out.push_back(Output::Mtu { interface: id, mtu }),
-                InterfaceOutput::ForgetNeighbor { mac, ip } => {
-                    self.out.push_back(Output::ForgetNeighbor { interface: id, mac, ip });
-                }
-                InterfaceOutput::Event(event) => {
-                    self.out.push_back(Output::Interface { interface: id, event })
                 }
             }
         }

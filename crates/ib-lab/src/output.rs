@@ -12,53 +12,63 @@ use ib_wire::{
 };
 use ipoib_proto::{CarrierReason, Event, HostFrame};
 
-use crate::program::Incoming;
+use crate::{
+    client::{ClientId, PortNotice},
+    program::Incoming,
+};
 
 /// An interface, by its number in the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceId(pub usize);
 
-/// What the caller is to do, or may want to know.
+impl InterfaceId {
+    /// The origin of its chance, of that of all.
+    pub(crate) const fn seed(self, seed: u64) -> u64 {
+        seed ^ (self.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// What the host of an interface is to get, or what is to be told of it.
 #[derive(Clone, Debug)]
-pub enum Output {
-    /// Hand a frame to a host.
-    ToHost {
-        /// By this interface.
-        interface: InterfaceId,
-        /// The frame.
-        frame: HostFrame,
-    },
-    /// Set an interface's carrier.
+pub enum ToHost {
+    /// Hand it a frame.
+    Frame(HostFrame),
+    /// Set the interface's carrier.
     Carrier {
-        /// Which.
-        interface: InterfaceId,
         /// True if traffic passes.
         on: bool,
         /// Why.
         reason: CarrierReason,
     },
-    /// Set an interface's MTU.
-    Mtu {
-        /// Which.
-        interface: InterfaceId,
-        /// Bytes from the IP header on.
-        mtu: u16,
-    },
+    /// Set the interface's MTU, in bytes from the IP header on.
+    Mtu(u16),
     /// Delete neighbour entries of the host.
     ForgetNeighbor {
-        /// On this interface ...
-        interface: InterfaceId,
-        /// ... those with this address ...
+        /// Those with this address ...
         mac: Mac,
         /// ... and, if set, only this IP address.
         ip: Option<IpAddr>,
     },
-    /// An interface's story.
-    Interface {
-        /// Whose.
+    /// The interface's story.
+    Event(Event),
+}
+
+/// What the caller is to do, or may want to know.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// For the host of an interface.
+    Host {
+        /// Which interface.
         interface: InterfaceId,
-        /// What happened.
-        event: Event,
+        /// What.
+        what: ToHost,
+    },
+    /// For a driver that is elsewhere.
+    Client {
+        /// Which.
+        client: ClientId,
+        /// What.
+        notice: PortNotice,
     },
     /// A manager's story.
     Manager {
@@ -104,6 +114,9 @@ pub enum LabError {
         /// Port.
         port: PortNum,
     },
+    /// Somebody else has the port.
+    #[error("the port is taken")]
+    PortTaken,
     /// The fabric cannot be built.
     #[error(transparent)]
     Fabric(#[from] ib_fabric::BuildError),

@@ -9,7 +9,7 @@ use core::{net::Ipv4Addr, time::Duration};
 use ib_wire::{offload::Offload, time::Instant};
 use ipoib_proto::HostEvent;
 
-use crate::{Incoming, InterfaceId, Lab, LabConfig, LabError, Output, VirtualHost, timers::Timers};
+use crate::{Incoming, InterfaceId, Lab, LabConfig, LabError, Output, ToHost, VirtualHost, timers::Timers};
 
 /// A lab, its hosts, and the time it is there.
 #[derive(Debug)]
@@ -155,25 +155,32 @@ impl Simulation {
     fn settle(&mut self) {
         while let Some(output) = self.lab.poll_output() {
             match output {
-                Output::ToHost { interface, frame } => {
-                    self.frames.add(&frame.head);
-                    self.frames.add(&frame.body);
-                    if let Some(host) = &mut self.hosts[interface.0] {
-                        host.handle_frame(self.now, &frame.head, &frame.body);
-                    }
-                    self.run_host(interface);
-                }
-                Output::Carrier { interface, on, reason } => {
-                    let word = if on { "on" } else { "off" };
-                    self.note(interface, format_args!("carrier {word}: {}", reason.code()));
-                }
-                Output::Interface { interface, event } => self.note(interface, format_args!("{event:?}")),
+                Output::Host { interface, what } => self.tell_host(interface, what),
                 Output::Manager { manager, event } => {
                     self.log.push(format!("{} sm{manager} {event:?}", self.now));
                 }
                 Output::Program(incoming) => self.programs.push_back(incoming),
-                Output::Mtu { .. } | Output::ForgetNeighbor { .. } | Output::Port(_) | Output::Tapped(_) => {}
+                Output::Client { .. } | Output::Port(_) | Output::Tapped(_) => {}
             }
+        }
+    }
+
+    fn tell_host(&mut self, interface: InterfaceId, what: ToHost) {
+        match what {
+            ToHost::Frame(frame) => {
+                self.frames.add(&frame.head);
+                self.frames.add(&frame.body);
+                if let Some(host) = &mut self.hosts[interface.0] {
+                    host.handle_frame(self.now, &frame.head, &frame.body);
+                }
+                self.run_host(interface);
+            }
+            ToHost::Carrier { on, reason } => {
+                let word = if on { "on" } else { "off" };
+                self.note(interface, format_args!("carrier {word}: {}", reason.code()));
+            }
+            ToHost::Event(event) => self.note(interface, format_args!("{event:?}")),
+            ToHost::Mtu(_) | ToHost::ForgetNeighbor { .. } => {}
         }
     }
 

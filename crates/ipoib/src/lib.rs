@@ -6,6 +6,7 @@
 pub mod capture;
 pub mod cli;
 pub mod control;
+mod face;
 pub mod lab;
 pub mod os;
 pub mod ping;

@@ -91,6 +91,33 @@ pub enum Shown {
 }
 
 impl Shown {
+    /// Adds further rows of the same noun; others are ignored.
+    pub fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Hosts(rows), Self::Hosts(more)) => rows.extend(more),
+            (Self::Links(rows), Self::Links(more)) => rows.extend(more),
+            (Self::Neighbors(rows), Self::Neighbors(more)) => rows.extend(more),
+            (Self::Paths(rows), Self::Paths(more)) => rows.extend(more),
+            (Self::Groups(rows), Self::Groups(more)) => rows.extend(more),
+            (Self::Routes(rows), Self::Routes(more)) => rows.extend(more),
+            (Self::Counters(rows), Self::Counters(more)) => rows.extend(more),
+            (Self::Sm(rows), Self::Sm(more)) => rows.extend(more),
+            _ => {}
+        }
+    }
+
+    /// Keeps the rows of interfaces, ports and groups that belong to a host.
+    pub fn keep_host(&mut self, host: &str) {
+        match self {
+            Self::Hosts(rows) => rows.retain(|row| row.name == host),
+            Self::Neighbors(rows) => rows.retain(|row| row.host == host),
+            Self::Paths(rows) => rows.retain(|row| row.host == host),
+            Self::Groups(rows) => rows.retain(|row| row.members.iter().any(|member| member.port == host)),
+            Self::Counters(rows) => rows.retain(|row| row.node == host),
+            Self::Links(_) | Self::Routes(_) | Self::Sm(_) => {}
+        }
+    }
+
     /// `{"schema": 1, "hosts": [...]}`.
     pub fn document(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_else(|_| json!({}));

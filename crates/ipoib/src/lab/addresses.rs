@@ -8,19 +8,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use crate::face::Assigned;
+
 /// Hosts that fit the last octet.
 const PER_OCTET: usize = 250;
 /// Second octet, and last two digits of the IPv6 prefix, of the first interface.
 const FIRST_NET: u8 = 77;
-
-/// An address with the length of its network part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Assigned {
-    /// The address.
-    pub(super) addr: IpAddr,
-    /// Bits of the network part.
-    pub(super) prefix_len: u8,
-}
 
 /// The addresses of the `nth` interface (from 0) of host number `host` (from 1) in a lab of `hosts`.
 pub(super) fn assign(hosts: usize, host: usize, nth: usize) -> [Assigned; 2] {

@@ -20,8 +20,11 @@ impl Running {
         match request {
             Request::Show { noun, host, reply } => {
                 let known = host.as_ref().is_none_or(|h| self.topology.find(h).is_some());
-                let shown =
-                    if known { Ok(show::rows(self, noun, host.as_deref())) } else { Err(no_host(host)) };
+                let shown = if known {
+                    Ok(show::rows(self, noun, host.as_deref(), Vec::new()))
+                } else {
+                    Err(no_host(host))
+                };
                 let _ = reply.send(shown.map_err(|error| error.to_string()));
             }
             Request::FaultLink { link, fault, reply } => {

@@ -8,8 +8,6 @@ mod answer;
 mod capture;
 mod child;
 mod environment;
-mod face;
-mod frame;
 mod hosts;
 mod opensm;
 mod progress;
@@ -97,7 +95,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     let manager = manager_config(&plan)?;
     let lab = Lab::new(lab_config(&plan, &manager, seed)?, started)?;
     let hosts = hosts::plan(&lab, &plan.children);
-    let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
+    let names: Vec<_> = hosts.iter().map(|host| &*host.name).collect();
     let ground = sysfs::prepare(dir.path(), &names).context("files of the hosts")?;
     let specs = hosts::write_files(dir.path(), &ground, &hosts)?;
     let made = hosts::make(&hosts, &specs, |n| progress.hosts(n, hosts.len()))?;
@@ -210,7 +208,7 @@ impl Running {
     /// True once hosts can talk; of a fabric alone, once all its cabled ports are Active, or nobody is to make them.
     fn is_ready(&mut self, progress: &Progress) -> bool {
         let Some(ports) = &mut self.ports else {
-            progress.carriers(self.runtime.up(), self.runtime.faces.len());
+            progress.carriers(self.runtime.faces.up(), self.runtime.faces.len());
             return self.runtime.is_ready();
         };
         let fabric = self.runtime.lab.fabric();
@@ -227,7 +225,7 @@ impl Running {
     /// How long a turn of the loop may take: what has no descriptor is looked at now and then.
     fn limit(&self) -> Option<Duration> {
         let all_have_carrier =
-            !self.is_up && self.ports.is_none() && self.runtime.up() == self.runtime.faces.len();
+            !self.is_up && self.ports.is_none() && self.runtime.faces.up() == self.runtime.faces.len();
         let captures = self.runtime.captures.any();
         all_have_carrier.then_some(LOOK_AGAIN).or_else(|| captures.then_some(REAP_CAPTURES))
     }

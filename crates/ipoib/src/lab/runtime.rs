@@ -3,25 +3,22 @@
 //! Whatever has a descriptor wakes the loop: TAPs, what kernels tell of their hosts, signals, and the control
 //! thread's bell. Everything else is a deadline of the lab.
 
-use std::{os::fd::AsFd, path::Path, sync::mpsc::Receiver, time::Duration};
+use std::{path::Path, sync::mpsc::Receiver, time::Duration};
 
 use anyhow::{Context, Result};
 use ib_fabric::topology::Topology;
 use ib_lab::{InterfaceId, Lab, Output};
-use ib_wire::{payload::Pool, time::Instant};
-use ipoib_proto::{CarrierReason, Event};
+use ib_wire::time::Instant;
 
 use super::{
     capture::Captures,
-    face::Told,
-    frame,
-    hosts::Face,
     story,
     sysfs::Sysfs,
     umad::{self, Umad},
 };
 use crate::{
     control::Request,
+    face::{Face, Faces, Spoke, Told},
     os::{
         clock,
         poller::{Interest, Poller, Ready},
@@ -31,26 +28,20 @@ use crate::{
     },
 };
 
-/// Buffers kept for frames when none is under way.
-const POOL: usize = 64;
-
 /// The running lab.
 pub(super) struct Runtime {
     pub(super) lab: Lab,
-    pub(super) faces: Vec<Face>,
+    pub(super) faces: Faces,
     pub(super) spaces: Vec<HostSpace>,
     pub(super) captures: Captures,
     /// Programs that speak MADs; none until [`Runtime::serve_programs`].
     umad: Option<Umad>,
     /// What the nodes see of their adapters.
     pub(super) sysfs: Sysfs,
-    /// Carrier of every interface, as last told.
-    pub(super) carriers: Vec<CarrierReason>,
     pub(super) requests: Receiver<Request>,
     poller: Poller,
     signals: Signals,
     bell: Waker,
-    pool: Pool,
     ready: Vec<Ready>,
     /// Frames taken from one TAP before the next has its turn.
     burst: usize,
@@ -70,8 +61,8 @@ pub(super) struct Turn {
 mod token {
     pub(super) const SIGNALS: u64 = 0;
     pub(super) const BELL: u64 = 1;
-    /// Interface i: `TAP + 2 * i`, and one more for what the kernel tells.
-    pub(super) const TAP: u64 = 2;
+    /// Those of the faces.
+    pub(super) const FACES: u64 = 2;
 }
 
 impl Runtime {
@@ -87,26 +78,18 @@ impl Runtime {
         let poller = Poller::new().context("epoll")?;
         poller.add(&signals, token::SIGNALS, Interest::Read).context("epoll")?;
         poller.add(&bell, token::BELL, Interest::Read).context("epoll")?;
-        for (i, face) in faces.iter().enumerate() {
-            let first = token::TAP + 2 * i as u64;
-            poller.add(face.tap.as_fd(), first, Interest::Read).context("epoll")?;
-            poller.add(face.monitor.as_fd(), first + 1, Interest::Read).context("epoll")?;
-        }
-        let carriers = vec![CarrierReason::AdminDown; faces.len()];
-        let (captures, pool) = (Captures::default(), Pool::new(frame::BUFFER, POOL));
+        let faces = Faces::new(faces, &poller, token::FACES)?;
         Ok(Self {
             lab,
             faces,
             spaces,
-            captures,
+            captures: Captures::default(),
             umad: None,
             sysfs,
-            carriers,
             requests,
             poller,
             signals,
             bell,
-            pool,
             ready: Vec::new(),
             burst,
         })
@@ -119,7 +102,7 @@ impl Runtime {
         }
         self.sysfs.flush(self.lab.fabric());
         for i in 0..self.faces.len() {
-            self.resync(i)?;
+            self.resync(InterfaceId(i))?;
         }
         self.flush();
         Ok(())
@@ -140,14 +123,11 @@ impl Runtime {
                 token::SIGNALS => self.take_signals(&mut turn)?,
                 token::BELL => turn.requests |= self.bell.drain(),
                 umad::FIRST_TOKEN.. => self.hear_program(now, self.ready[k]),
-                other => {
-                    let i = usize::try_from((other - token::TAP) / 2).context("token")?;
-                    if other % 2 == token::TAP % 2 {
-                        self.read_tap(now, i)
-                    } else {
-                        self.read_monitor(now, i)?
-                    }
-                }
+                other => match self.faces.spoke(other) {
+                    Some(Spoke::Tap(id)) => self.read_tap(now, id),
+                    Some(Spoke::Kernel(id)) => self.read_monitor(now, id)?,
+                    None => {}
+                },
             }
         }
         if self.lab.poll_timeout().is_some_and(|at| at <= now) {
@@ -181,11 +161,6 @@ impl Runtime {
         result
     }
 
-    /// Interfaces whose carrier is on.
-    pub(super) fn up(&self) -> usize {
-        self.carriers.iter().filter(|reason| reason.is_up()).count()
-    }
-
     fn take_signals(&mut self, turn: &mut Turn) -> Result<()> {
         while let Some(signal) = self.signals.read().context("signals")? {
             match signal {
@@ -196,57 +171,31 @@ impl Runtime {
         Ok(())
     }
 
-    fn read_tap(&mut self, now: Instant, i: usize) {
+    fn read_tap(&mut self, now: Instant, id: InterfaceId) {
         for _ in 0..self.burst {
-            let mut buffer = self.pool.take();
-            let space = std::sync::Arc::get_mut(&mut buffer).map(frame::space);
-            let face = &mut self.faces[i];
-            match space.map(|space| face.tap.read(space)) {
-                Some(Ok(Some(len))) => match frame::received(buffer, len) {
-                    Some((payload, offload)) => {
-                        self.lab.handle_host_frame(now, face.plan.id, payload, offload);
-                        self.flush();
-                    }
-                    None => face.counters.bad_frame += 1,
-                },
-                Some(Err(error)) => {
-                    tracing::warn!(interface = %face.plan.name, %error, "reading the TAP");
-                    let _ = self.poller.remove(face.tap.as_fd());
-                    self.pool.give(buffer);
-                    return;
-                }
-                Some(Ok(None)) | None => {
-                    self.pool.give(buffer);
-                    return;
-                }
-            }
+            let Some((payload, offload)) = self.faces.read(id, &self.poller) else { return };
+            self.lab.handle_host_frame(now, id, payload, offload);
+            self.flush();
         }
     }
 
-    fn read_monitor(&mut self, now: Instant, i: usize) -> Result<()> {
-        loop {
-            match self.faces[i].poll_told() {
-                Ok(Some(Told::Overrun)) => self.resync(i)?,
-                Ok(Some(told)) => self.tell(now, i, told),
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    tracing::warn!(interface = %self.faces[i].plan.name, %error, "listening to the kernel");
-                    let _ = self.poller.remove(self.faces[i].monitor.as_fd());
-                    return Ok(());
-                }
+    fn read_monitor(&mut self, now: Instant, id: InterfaceId) -> Result<()> {
+        while let Some(told) = self.faces.hear(id, &self.poller) {
+            match told {
+                Told::Overrun => self.resync(id)?,
+                told => self.tell(now, id, told),
             }
         }
-    }
-
-    fn resync(&mut self, i: usize) -> Result<()> {
-        let now = clock::now();
-        let told = self.faces[i].resync().with_context(|| self.faces[i].plan.name.clone())?;
-        told.into_iter().for_each(|told| self.tell(now, i, told));
         Ok(())
     }
 
-    fn tell(&mut self, now: Instant, i: usize, told: Told) {
-        let id = InterfaceId(i);
+    fn resync(&mut self, id: InterfaceId) -> Result<()> {
+        let now = clock::now();
+        self.faces.resync(id)?.into_iter().for_each(|told| self.tell(now, id, told));
+        Ok(())
+    }
+
+    fn tell(&mut self, now: Instant, id: InterfaceId, told: Told) {
         match told {
             Told::Admin(up) => self.lab.handle_admin(now, id, up),
             Told::Host(event) => self.lab.handle_host(now, id, event),
@@ -259,25 +208,8 @@ impl Runtime {
     fn flush(&mut self) {
         while let Some(output) = self.lab.poll_output() {
             match output {
-                Output::ToHost { interface, frame } => {
-                    let face = &mut self.faces[interface.0];
-                    let head = frame::head(&frame.head, &frame.offload);
-                    if face.tap.write(&head, &frame.body).is_err() {
-                        face.counters.host_refused += 1;
-                    }
-                    self.pool.give(frame.body.into_buffer());
-                }
-                Output::Carrier { interface, on, reason } => {
-                    let face = &self.faces[interface.0];
-                    if on != self.carriers[interface.0].is_up() {
-                        face.set_carrier(on);
-                    }
-                    self.carriers[interface.0] = reason;
-                    story::carrier(self.spaces[face.host].name(), &face.plan.name, on, reason);
-                }
-                Output::Mtu { interface, mtu } => self.faces[interface.0].set_mtu(mtu),
-                Output::ForgetNeighbor { interface, mac, ip } => self.faces[interface.0].forget(mac, ip),
-                Output::Interface { interface, event } => self.interface_event(interface, &event),
+                Output::Host { interface, what } => self.faces.carry_out(interface, what),
+                Output::Client { .. } => {}
                 Output::Manager { manager, event } => story::manager(manager, &event),
                 Output::Program(incoming) => {
                     if let Some(umad) = &mut self.umad {
@@ -291,17 +223,9 @@ impl Runtime {
         self.sysfs.flush(self.lab.fabric());
     }
 
-    fn interface_event(&mut self, id: InterfaceId, event: &Event) {
-        let face = &mut self.faces[id.0];
-        if let Event::AddressChanged { now } = event {
-            face.show_address(*now);
-        }
-        story::interface(self.spaces[face.host].name(), &face.plan.name, event);
-    }
-
     /// True once every host may send and sees its port as it is: some hosts' kernels take a moment after the carrier.
     pub(super) fn is_ready(&mut self) -> bool {
-        let ready = self.up() == self.faces.len() && self.faces.iter_mut().all(Face::may_send);
+        let ready = self.faces.are_ready();
         if ready {
             self.settle_files();
         }
@@ -314,9 +238,9 @@ impl Runtime {
     }
 
     /// Takes the hosts down.
-    pub(super) fn end(mut self) {
-        drop_together(std::mem::take(&mut self.faces));
-        drop_together(std::mem::take(&mut self.spaces));
+    pub(super) fn end(self) {
+        self.faces.end();
+        drop_together(self.spaces);
     }
 }
 

@@ -25,6 +25,7 @@ pub const MAX_READ: usize = VNET_HEADER_LEN + 18 + 65535;
 
 // linux include/uapi/linux/if_tun.h
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
+const TUNSETPERSIST: Opcode = opcode::write::<i32>(b'T', 203);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
 const TUNSETVNETHDRSZ: Opcode = opcode::write::<i32>(b'T', 216);
 const TUNSETVNETLE: Opcode = opcode::write::<i32>(b'T', 220);
@@ -98,7 +99,7 @@ impl Offloads {
     }
 }
 
-/// An Ethernet interface of the network namespace it was made in. It goes when this value goes.
+/// An Ethernet interface of the network namespace it was made in. It goes when this value goes, unless it is kept.
 #[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,
@@ -110,7 +111,21 @@ pub struct Tap {
 impl Tap {
     /// Makes the interface `name` in the calling thread's network namespace: down, without carrier.
     pub fn create(name: &str) -> Result<Self, TapError> {
-        let mut request = IfReq::new(name).ok_or_else(|| TapError::Name(name.to_owned()))?;
+        Self::open(name, IFF_TUN_EXCL)
+    }
+
+    /// Makes an interface that stays when this value goes, or takes over the one that stayed: its carrier is off, all
+    /// else is as it was. True if it is new.
+    pub fn keep(name: &str) -> Result<(Self, bool), TapError> {
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+        let is_new = socket.and_then(|socket| netdevice::name_to_index(socket, name)).is_err();
+        let tap = Self::open(name, 0)?;
+        tap.persist(true).map_err(|error| tap.refused("TUNSETPERSIST", error))?;
+        Ok((tap, is_new))
+    }
+
+    fn open(name: &str, flags: u16) -> Result<Self, TapError> {
+        let mut request = IfReq::new(name, flags).ok_or_else(|| TapError::Name(name.to_owned()))?;
         let fd = open()?;
         // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, which `IfReq` is laid out as.
         unsafe { ioctl(&fd, Updater::<TUNSETIFF, IfReq>::new(&mut request)) }
@@ -121,6 +136,11 @@ impl Tap {
         tap.offloads = tap.negotiate()?;
         tap.carrier(false).map_err(|error| tap.refused("TUNSETCARRIER", error))?;
         Ok(tap)
+    }
+
+    /// Lets a kept interface go with this value after all.
+    pub fn release(&self) -> io::Result<()> {
+        Ok(self.persist(false)?)
     }
 
     /// The name it was made with.
@@ -200,6 +220,11 @@ impl Tap {
         Err(self.refused("TUNSETOFFLOAD", last))
     }
 
+    fn persist(&self, on: bool) -> Result<(), Errno> {
+        // SAFETY: TUNSETPERSIST takes its argument by value.
+        unsafe { ioctl(&self.fd, IntegerSetter::<TUNSETPERSIST>::new_usize(usize::from(on))) }
+    }
+
     fn carrier(&self, on: bool) -> Result<(), Errno> {
         // SAFETY: TUNSETCARRIER reads an int through the pointer it is given.
         unsafe { ioctl(&self.fd, Setter::<TUNSETCARRIER, i32>::new(i32::from(on))) }
@@ -246,14 +271,14 @@ const _: () = assert!(size_of::<IfReq>() == size_of::<libc::ifreq>());
 
 impl IfReq {
     /// `None` if no interface can have this name.
-    fn new(name: &str) -> Option<Self> {
+    fn new(name: &str, more: u16) -> Option<Self> {
         let mut bytes = [0; 16];
         if name.is_empty() || name.contains(['/', ':', '%', '\0']) || name.contains(char::is_whitespace) {
             return None;
         }
         // The last octet stays zero.
         bytes[..15].get_mut(..name.len())?.copy_from_slice(name.as_bytes());
-        let flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL | IFF_NO_CARRIER;
+        let flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_NO_CARRIER | more;
         Some(Self { name: bytes, flags, rest: [0; 22] })
     }
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use ib_fabric::{FabricSnapshot, LinkSnapshot, NodeSnapshot, PortSnapshot, topology::Link};
-use serde_json::Value;
 
 use super::super::Running;
-use crate::control::schema::{CounterRow, LinkFaults, LinkRow, RouteRow};
+use crate::control::schema::{CounterRow, GroupRow, LinkFaults, LinkRow, RouteRow};
 
 /// One row per cable.
 pub(super) fn links(lab: &Running, host: Option<&str>) -> Vec<LinkRow> {
@@ -61,11 +60,11 @@ fn row(
 }
 
 /// One row per switch and LID that it forwards.
-pub(super) fn routes(lab: &Running) -> Vec<RouteRow> {
+pub(super) fn routes(lab: &Running, groups: &[GroupRow]) -> Vec<RouteRow> {
     let fabric = lab.runtime.lab.fabric().snapshot();
     let owners: BTreeMap<u16, &str> = fabric.nodes.iter().flat_map(lids).collect();
-    let groups: BTreeMap<String, String> =
-        super::manager::groups(lab, None).into_iter().map(|group| (group.mlid, group.mgid)).collect();
+    let groups: BTreeMap<&str, &str> =
+        groups.iter().map(|group| (group.mlid.as_str(), group.mgid.as_str())).collect();
     let mut rows = Vec::new();
     for node in &fabric.nodes {
         let Some(switch) = &node.switch else { continue };
@@ -79,29 +78,18 @@ pub(super) fn routes(lab: &Running) -> Vec<RouteRow> {
             switch: node.name.clone(),
             lid: u16::from_str_radix(mlid.trim_start_matches("0x"), 16).unwrap_or(0),
             ports: ports.clone(),
-            to: groups.get(mlid).cloned(),
+            to: groups.get(mlid.as_str()).map(|mgid| (*mgid).to_owned()),
         }));
     }
     rows
 }
 
-/// One row per port, one per interface.
-pub(super) fn counters(lab: &Running, host: Option<&str>) -> Vec<CounterRow> {
+/// One row per port that counted anything.
+pub(super) fn counters(lab: &Running) -> Vec<CounterRow> {
     let fabric = lab.runtime.lab.fabric().snapshot();
     let mut rows = Vec::new();
-    for node in fabric.nodes.iter().filter(|node| host.is_none_or(|host| host == node.name)) {
+    for node in &fabric.nodes {
         rows.extend(node.ports.iter().filter(|port| has_anything(port)).map(|port| port_row(node, port)));
-    }
-    for (face, (_, attached)) in lab.runtime.faces.iter().zip(lab.runtime.lab.interfaces()) {
-        if host.is_some_and(|host| host != attached.host) {
-            continue;
-        }
-        let snapshot = attached.engine.snapshot();
-        let (mut counters, mut drops) = (numbers(&snapshot.counters), numbers(&snapshot.counters.drops));
-        counters.extend(numbers(&snapshot.bounds));
-        drops.insert("host_bad_frame".to_owned(), face.counters.bad_frame);
-        drops.insert("host_refused".to_owned(), face.counters.host_refused);
-        rows.push(CounterRow { node: attached.host.clone(), part: attached.name.clone(), counters, drops });
     }
     rows
 }
@@ -125,12 +113,6 @@ fn port_row(node: &NodeSnapshot, port: &PortSnapshot) -> CounterRow {
 
 fn has_anything(port: &PortSnapshot) -> bool {
     !port.counters.is_empty() || !port.drops.is_empty()
-}
-
-/// The numbers of a flat structure by their names.
-fn numbers(value: &impl serde::Serialize) -> BTreeMap<String, u64> {
-    let Ok(Value::Object(map)) = serde_json::to_value(value) else { return BTreeMap::new() };
-    map.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect()
 }
 
 fn lids(node: &NodeSnapshot) -> impl Iterator<Item = (u16, &str)> {

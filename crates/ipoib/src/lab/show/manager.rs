@@ -1,30 +1,41 @@
 //! Rows about subnet managers and what they administer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use ib_fabric::PortId;
 use ib_lab::Manager;
 use ib_sm::{Role, SubnetManager};
 use ib_wire::{
-    addr::{Gid, Lid, MulticastGid},
-    ipoib::{Group, IpoibMgid},
+    addr::Lid,
     mad::attr::{CapabilityMask, JoinState},
 };
 
-use super::{super::Running, interface};
-use crate::control::schema::{GroupRow, MemberRow, SmRow};
+use super::{super::Running, interface::Owners};
+use crate::{
+    control::schema::{GroupRow, MemberRow, SmRow},
+    face::{ip_group, join_words},
+};
 
-/// One row per group: as the master among our managers keeps them, or, if another manages the subnet, as far
-/// as our interfaces know.
-pub(super) fn groups(lab: &Running, host: Option<&str>) -> Vec<GroupRow> {
+/// One row per group as the master among our managers keeps them; none if another manages the subnet.
+pub(super) fn groups(lab: &Running, owners: &Owners) -> Option<Vec<GroupRow>> {
     let managers = lab.runtime.lab.managers().iter().filter_map(|m| m.sm.as_ref());
     let master = managers.map(SubnetManager::snapshot).find(|sm| sm.administration.is_master);
-    let mut rows = master.map_or_else(|| joined(lab), |sm| kept(lab, &sm.administration));
-    rows.retain(|row| host.is_none_or(|host| row.members.iter().any(|member| member.port == host)));
-    rows
+    master.map(|sm| kept(owners, &sm.administration))
 }
 
-fn kept(lab: &Running, administration: &ib_sm::sa::Snapshot) -> Vec<GroupRow> {
+/// Groups as their members know them, each with all its members in one row.
+pub(super) fn together(rows: Vec<GroupRow>) -> Vec<GroupRow> {
+    let mut groups: BTreeMap<String, GroupRow> = BTreeMap::new();
+    for row in rows {
+        match groups.entry(row.mgid.clone()) {
+            Entry::Vacant(slot) => drop(slot.insert(row)),
+            Entry::Occupied(mut known) => known.get_mut().members.extend(row.members),
+        }
+    }
+    groups.into_values().collect()
+}
+
+fn kept(owners: &Owners, administration: &ib_sm::sa::Snapshot) -> Vec<GroupRow> {
     let groups = administration.groups.iter();
     groups
         .map(|group| GroupRow {
@@ -44,38 +55,13 @@ fn kept(lab: &Running, administration: &ib_sm::sa::Snapshot) -> Vec<GroupRow> {
                         .gid
                         .parse()
                         .ok()
-                        .and_then(|gid| interface::owner(lab, gid))
-                        .unwrap_or_else(|| member.gid.clone()),
+                        .and_then(|gid| owners.name(gid))
+                        .map_or_else(|| member.gid.clone(), str::to_owned),
                     join: join_words(JoinState(member.join_state)),
                 })
                 .collect(),
         })
         .collect()
-}
-
-/// The groups our interfaces have joined.
-fn joined(lab: &Running) -> Vec<GroupRow> {
-    let mut rows: BTreeMap<MulticastGid, GroupRow> = BTreeMap::new();
-    for (_, attached) in lab.runtime.lab.interfaces() {
-        let snapshot = attached.engine.snapshot();
-        let Some(link) = &snapshot.link else { continue };
-        for group in snapshot.groups.iter().filter(|group| group.mlid.is_some()) {
-            let row = rows.entry(group.mgid).or_insert_with(|| GroupRow {
-                mgid: group.mgid.to_string(),
-                ip: ip_group(group.mgid.gid()),
-                mlid: group.mlid.map(|mlid| mlid.to_string()).unwrap_or_default(),
-                pkey: snapshot.identity.pkey.to_string(),
-                qkey: link.qkey.to_string(),
-                mtu: link.mtu.bytes().unwrap_or(0).into(),
-                rate: interface::gbps(link.rate),
-                sl: link.sl.get(),
-                members: Vec::new(),
-            });
-            let join = join_words(JoinState(group.join_state));
-            row.members.push(MemberRow { port: attached.host.clone(), join });
-        }
-    }
-    rows.into_values().collect()
 }
 
 /// One row per manager: ours, then those that programs are.
@@ -145,29 +131,4 @@ const fn role_word(role: Role) -> &'static str {
         Role::Master => "master",
         Role::NotActive => "not-active",
     }
-}
-
-fn ip_group(gid: Gid) -> Option<String> {
-    Some(match IpoibMgid::parse(gid.multicast()?)?.group {
-        Group::Broadcast => "broadcast".to_owned(),
-        Group::V4(ip) => ip.to_string(),
-        Group::V6(low) => {
-            let mut bytes = [0; 16];
-            bytes[..2].copy_from_slice(&[0xff, gid.0[1]]);
-            bytes[1] &= 0x0f;
-            bytes[6..].copy_from_slice(&low);
-            std::net::Ipv6Addr::from(bytes).to_string()
-        }
-    })
-}
-
-fn join_words(state: JoinState) -> String {
-    let words = [
-        (JoinState::FULL, "full"),
-        (JoinState::NON_MEMBER, "non"),
-        (JoinState::SEND_ONLY_NON_MEMBER, "send-only"),
-        (JoinState::SEND_ONLY_FULL, "send-only-full"),
-    ];
-    let held: Vec<&str> = words.iter().filter(|(bit, _)| state.has(*bit)).map(|(_, word)| *word).collect();
-    held.join(",")
 }

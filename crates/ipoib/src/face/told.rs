@@ -5,12 +5,12 @@ use std::{io, net::IpAddr};
 use ib_wire::addr::{HwAddr, Mac};
 use ipoib_proto::HostEvent;
 
-use super::hosts::Face;
+use super::Face;
 use crate::os::{link::OperState, monitor::HostEvent as KernelEvent};
 
 /// What an event of the kernel means to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// The interface was set up or down.
     Admin(bool),
     /// Something about neighbours, groups or addresses.

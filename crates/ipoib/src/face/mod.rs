@@ -1,0 +1,91 @@
+//! The host's side of IPoIB interfaces: TAPs in the hosts' networks, and what kernels tell of them.
+//!
+//! What is here knows neither fabric nor port. A lab has the faces of all its hosts, a driver process those of its
+//! one port; what both do with them is the same, and is here.
+
+mod faces;
+mod frame;
+mod make;
+mod rows;
+mod story;
+mod told;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use ib_wire::addr::{HwAddr, Mac};
+use ipoib_proto::Interface;
+
+pub(crate) use self::{
+    faces::{Faces, Spoke},
+    make::{Maker, make},
+    rows::{ip_group, join_words, rows},
+    told::Told,
+};
+use crate::os::{link::Netlink, monitor::Monitor, tap::Tap};
+
+/// An address with the length of its network part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Assigned {
+    /// The address.
+    pub(crate) addr: IpAddr,
+    /// Bits of the network part.
+    pub(crate) prefix_len: u8,
+}
+
+/// What an interface is to be, before it exists.
+#[derive(Clone, Debug)]
+pub(crate) struct FacePlan {
+    /// The host it belongs to, for messages.
+    pub(crate) host: Arc<str>,
+    /// Its name there.
+    pub(crate) name: String,
+    mac: Mac,
+    hw: HwAddr,
+    /// Bytes from the IP header on, before the broadcast group says otherwise.
+    pub(crate) mtu: u32,
+    queue_len: u32,
+    /// Addresses it gets, its link-local one first.
+    pub(crate) addresses: Vec<Assigned>,
+    /// True if the host has no other interface on the fabric.
+    pub(crate) alone: bool,
+}
+
+impl FacePlan {
+    /// The face that `engine` is to have, with a link-local address alone.
+    pub(crate) fn new(host: Arc<str>, name: String, engine: &Interface) -> Self {
+        let link_local = Assigned { addr: engine.link_local().into(), prefix_len: 64 };
+        Self {
+            host,
+            name,
+            mac: engine.mac(),
+            hw: engine.hw_addr(),
+            mtu: 2044,
+            queue_len: engine.config().tx_queue_len(),
+            addresses: vec![link_local],
+            alone: true,
+        }
+    }
+}
+
+/// The host's side of an IPoIB interface.
+#[derive(Debug)]
+pub(crate) struct Face {
+    pub(crate) plan: FacePlan,
+    pub(crate) tap: Tap,
+    netlink: Netlink,
+    monitor: Monitor,
+    /// Peers the host knows, by IP address.
+    neighbors: BTreeMap<IpAddr, Mac>,
+    /// The host's kernel has let frames out since the interface came up.
+    sends: bool,
+    counters: FaceCounters,
+}
+
+/// What can go wrong between engine and kernel.
+#[derive(Clone, Copy, Debug, Default)]
+struct FaceCounters {
+    /// Frames the host sent with a header that makes no sense.
+    bad_frame: u64,
+    /// Frames the kernel refused: the interface is down, or the header does not fit.
+    host_refused: u64,
+}
