@@ -13,7 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     control::Environment,
-    os::space::{HostSpace, Lifetime},
+    os::{
+        program,
+        space::{HostSpace, Lifetime},
+    },
 };
 
 /// A command in a host; it dies with the lab.
@@ -81,10 +84,9 @@ fn spawn(words: &[OsString], mut command: Command) -> Result<Child> {
 }
 
 /// The program's file: `Command` looks along our own PATH, not the one the command is given.
-fn found(program: &OsString, path: &OsString) -> OsString {
-    if program.to_string_lossy().contains('/') {
-        return program.clone();
+fn found(name: &OsString, path: &OsString) -> OsString {
+    if name.to_string_lossy().contains('/') {
+        return name.clone();
     }
-    let files = std::env::split_paths(path).map(|dir| dir.join(program));
-    files.into_iter().find(|file| file.is_file()).map_or_else(|| program.clone(), Into::into)
+    program::find_in(name, path).map_or_else(|| name.clone(), Into::into)
 }

@@ -3,12 +3,11 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
     sync::Once,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ib_umad::protocol::{NODE_VARIABLE, SOCKET_VARIABLE};
 
 use super::{Running, umad::SOCKET};
@@ -25,8 +24,7 @@ impl Running {
             (NODE_VARIABLE, node),
             (SOCKET_VARIABLE, &socket),
         ];
-        let opensm = self.dir.path().join(OPENSM).join(node);
-        fs::create_dir_all(&opensm).with_context(|| opensm.display().to_string())?;
+        let opensm = self.opensm_dir(node)?;
         let library = library(env::var_os(LIBRARY_VARIABLE), env::current_exe().ok().as_deref());
         if library.is_none() {
             static SAID: Once = Once::new();
@@ -61,12 +59,13 @@ fn library(named: Option<OsString>, exe: Option<&Path>) -> Option<PathBuf> {
     places.filter(|path| path.is_file()).filter_map(|path| path.canonicalize().ok()).find(usable)
 }
 
-const OPENSM: &str = "opensm";
 const LIBRARY: &str = "libib_umad.so";
 const LIBRARY_VARIABLE: &str = "IPOIB_UMAD_LIBRARY";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -12,10 +12,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{Running, child::Child};
+use crate::os::program;
 
-/// What it is called, and where Debian has it: not in the search path of a user.
+/// What it is called.
 const PROGRAM: &str = "opensm";
-const PLACES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 /// Lines of its log that are worth showing when it has failed.
 const LAST_WORDS: usize = 8;
 
@@ -42,11 +42,12 @@ impl Running {
                 .context("--sm opensm: the lab has no host to run it on")?,
         };
         let node = space.name().to_owned();
-        let dir = self.dir.path().join(PROGRAM).join(&node);
-        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        let dir = self.opensm_dir(&node)?;
         let (log, console) = (dir.join("opensm.log"), dir.join("console.log"));
-        let mut command: Vec<OsString> =
-            vec![program()?.into(), "-e".into(), "-f".into(), log.clone().into()];
+        let program = program::find(PROGRAM).context(
+            "--sm opensm: not on this machine: install the package `opensm`, or use --sm embedded",
+        )?;
+        let mut command: Vec<OsString> = vec![program.into(), "-e".into(), "-f".into(), log.clone().into()];
         // Errors and information, each line on the disk at once.
         command.extend(["-D", "0x03", "-d", "2"].map(OsString::from));
         for (option, file) in [("-P", self.partitions.as_deref()), ("-F", config)] {
@@ -60,6 +61,13 @@ impl Running {
         tracing::info!(node, process = child.id(), log = %log.display(), "OpenSM runs");
         self.opensm = Some(OpenSm { child, node, log, console });
         Ok(())
+    }
+
+    /// Where OpenSM on this node keeps its files; it is there.
+    pub(super) fn opensm_dir(&self, node: &str) -> Result<PathBuf> {
+        let dir = self.dir.path().join(PROGRAM).join(node);
+        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        Ok(dir)
     }
 
     /// Sees whether OpenSM has ended: an error while the lab depends on it for coming up, a warning later.
@@ -92,11 +100,4 @@ impl OpenSm {
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
     }
-}
-
-fn program() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).chain(PLACES.map(PathBuf::from));
-    let found = dirs.map(|dir| dir.join(PROGRAM)).find(|file| file.is_file());
-    found.context("--sm opensm: not on this machine: install the package `opensm`, or use --sm embedded")
 }

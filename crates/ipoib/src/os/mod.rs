@@ -5,6 +5,7 @@
 //! - [`space`]: a lab host. [`tap`] and [`vnet`]: its interface as the driver sees it. [`link`]: as the host sees
 //!   it. [`monitor`]: what the host does with it.
 //! - [`local`], [`held`]: how programs that speak MADs reach the lab.
+//! - [`program`]: where what runs in hosts comes from.
 //! - [`poller`], [`wake`], [`clock`]: the data loop.
 
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod link;
 pub mod local;
 pub mod monitor;
 pub mod poller;
+pub mod program;
 pub mod rundir;
 pub mod signals;
 pub mod space;

@@ -1,8 +1,8 @@
 //! The programs that rows run, and the Debian packages that bring them.
 
-use std::{env, path::Path};
-
 use anyhow::{Result, bail};
+
+use crate::os::program;
 
 /// A program and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,14 +51,7 @@ pub(super) const WGET: Program = of("wget", "wget");
 
 /// The file of a program, looked for along PATH and where servers live.
 pub(super) fn find(name: &str) -> Option<String> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let dirs = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let file = dirs.map(|dir| dir.join(name)).find(|file| is_there(file))?;
-    file.into_os_string().into_string().ok()
-}
-
-fn is_there(file: &Path) -> bool {
-    file.is_file()
+    program::find(name)?.into_os_string().into_string().ok()
 }
 
 /// An error that names the packages of all programs that are missing and not optional.
