@@ -203,9 +203,18 @@ impl Fabric {
         self.ports[node.port(port)?].end.map(PortId::of)
     }
 
-    /// All end ports, in the order of the topology.
-    pub fn end_ports(&self) -> impl Iterator<Item = PortId> + use<> {
-        (0..self.ends.len()).map(PortId::of)
+    /// The end ports of the node of that name, by their numbers; none if there is no such node.
+    pub fn end_ports_of(&self, node: &str) -> impl Iterator<Item = (PortNum, PortId)> + use<'_> {
+        let ends = self.names.get(node).map_or(0..0, |index| self.nodes[*index].ends.clone());
+        ends.map(|end| (self.ports[self.ends[end].port].num, PortId::of(end)))
+    }
+
+    /// All end ports, each with its node and its number there, in the order of the topology.
+    pub fn end_ports(&self) -> impl Iterator<Item = (&str, PortNum, PortId)> {
+        self.nodes.iter().flat_map(|node| {
+            let ends = self.end_ports_of(&node.name);
+            ends.map(|(num, port)| (node.name.as_str(), num, port))
+        })
     }
 
     /// The link at a port of the node of that name.

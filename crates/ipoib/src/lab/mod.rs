@@ -114,7 +114,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
 
     let ports = (!plan.has_hosts).then(|| match plan.sm {
         SmChoice::None => Vec::new(),
-        _ => cabled_ports(&plan.topology, runtime.lab.fabric()),
+        _ => cabled_ports(runtime.lab.fabric()),
     });
     let LabPlan { topology, sm, place, partitions, lids, capture, command, .. } = plan;
     let mut running = Running {
@@ -135,7 +135,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         switches: Switches::default(),
     };
     running.link_programs()?;
-    running.runtime.serve_programs(running.dir.path(), &running.topology)?;
+    running.runtime.serve_programs(running.dir.path())?;
     if let Some(path) = capture {
         let runtime = &mut running.runtime;
         runtime.captures.start_file(&mut runtime.lab, &running.topology, &path, clock::now())?;
@@ -292,10 +292,9 @@ impl Running {
 }
 
 /// The end ports that have a cable.
-fn cabled_ports(topology: &Topology, fabric: &Fabric) -> Vec<PortId> {
-    let ends = topology.nodes.iter().flat_map(|node| node.end_ports.iter().map(move |port| (node, port.num)));
-    let cabled = ends.filter(|(node, num)| fabric.link(&node.name, *num).is_some());
-    cabled.filter_map(|(node, num)| fabric.end_port(&node.name, num)).collect()
+fn cabled_ports(fabric: &Fabric) -> Vec<PortId> {
+    let cabled = fabric.end_ports().filter(|(node, num, _)| fabric.link(node, *num).is_some());
+    cabled.map(|(.., port)| port).collect()
 }
 
 fn manager_config(plan: &LabPlan) -> Result<ManagerConfig> {

@@ -6,7 +6,6 @@
 use std::{path::Path, sync::mpsc::Receiver, time::Duration};
 
 use anyhow::{Context, Result};
-use ib_fabric::topology::Topology;
 use ib_lab::{InterfaceId, Lab, Output};
 use ib_wire::time::Instant;
 
@@ -142,8 +141,8 @@ impl Runtime {
     }
 
     /// Opens the socket for programs that speak MADs.
-    pub(super) fn serve_programs(&mut self, dir: &Path, topology: &Topology) -> Result<()> {
-        self.umad = Some(Umad::start(dir, topology, &self.lab, &self.poller)?);
+    pub(super) fn serve_programs(&mut self, dir: &Path) -> Result<()> {
+        self.umad = Some(Umad::start(dir, &self.poller)?);
         Ok(())
     }
 

@@ -99,23 +99,20 @@ fn programs(lab: &Running) -> Vec<SmRow> {
     let fabric = lab.runtime.lab.fabric();
     let managers = lab.runtime.lab.managers();
     let is_ours = |port: PortId| managers.iter().any(|m| m.sm.is_some() && m.port == port);
-    let ends =
-        lab.topology.nodes.iter().flat_map(|node| node.end_ports.iter().map(move |spec| (node, spec.num)));
-    ends.filter_map(|(node, num)| {
-        let port = fabric.end_port(&node.name, num)?;
+    let rows = fabric.end_ports().filter_map(|(node, _, port)| {
         let (info, view) = (fabric.port_info(port), fabric.port_view(port));
         let is_sm = info.capability_mask.has(CapabilityMask::IS_SM) && !is_ours(port);
         let leads = view.lid != Lid::NONE && view.sm_lid == view.lid;
         is_sm.then(|| SmRow {
-            node: node.name.clone(),
+            node: node.to_owned(),
             guid: view.guid.to_string(),
             lid: view.lid.0,
             kind: "program".to_owned(),
             role: if leads { "master" } else { "not-master" }.to_owned(),
             ..SmRow::default()
         })
-    })
-    .collect()
+    });
+    rows.collect()
 }
 
 /// Links between nodes the manager found; each has two ends.

@@ -2,7 +2,7 @@
 
 use ib_fabric::{Fabric, PortId};
 use ib_wire::{
-    addr::{Guid, PKey, PortNum},
+    addr::{Guid, PKey},
     mad::{
         attr::{NodeDescription, NodeInfo, PortInfo},
         pma::{PortCounters, PortCountersExtended},
@@ -55,15 +55,4 @@ impl PortFacts {
             && self.pkeys == fabric.port_pkeys(port)
             && self.aliases == fabric.port_aliases(port)
     }
-}
-
-/// Numbers of the end ports of a node, with their handles.
-pub(super) fn end_ports(fabric: &Fabric, node: &str) -> Vec<(PortNum, PortId)> {
-    let numbers = (0..=u8::MAX).map(PortNum);
-    let ports = numbers.map_while(|number| match fabric.end_port(node, number) {
-        Some(port) => Some(Some((number, port))),
-        // An adapter has no port 0.
-        None => (number == PortNum::MANAGEMENT).then_some(None),
-    });
-    ports.flatten().collect()
 }

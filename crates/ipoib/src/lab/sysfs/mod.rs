@@ -1,8 +1,8 @@
 //! `/sys/class/infiniband` and `/sys/class/infiniband_mad` as the nodes of a lab see them.
 //!
 //! Ordinary files, one tree a node, in a tmpfs that only the lab's nodes see: at `sys` in the run directory, and each
-//! node's also where they belong (`os::space`). The data loop says what changed; a thread of its own writes. Port changes are written at once,
-//! counters once a second, and of all that only the files whose text is another.
+//! node's also where they belong (`os::space`). The data loop says what changed; a thread of its own writes. Port
+//! changes are written at once, counters once a second, and of all that only the files whose text is another.
 
 mod facts;
 mod text;
@@ -22,8 +22,9 @@ use anyhow::Result;
 use ib_fabric::{Fabric, PortId};
 use ib_wire::time::Instant;
 
+pub(super) use self::text::DEVICE;
 use self::{
-    facts::{NodeFacts, PortFacts, end_ports},
+    facts::{NodeFacts, PortFacts},
     writer::{Arrival, Batch, Writer},
 };
 use crate::os::{
@@ -69,11 +70,10 @@ impl Sysfs {
     /// Gives a node files; the receiver is disconnected when they are there. Once a node.
     pub(super) fn add(&mut self, fabric: &Fabric, name: &str) -> Receiver<()> {
         let (written, receiver) = channel();
-        let ports = end_ports(fabric, name);
-        let Some((_, first)) = ports.first() else { return receiver };
-        let node = NodeFacts::take(fabric, *first);
-        let mut facts = Vec::with_capacity(ports.len());
-        for (number, port) in ports {
+        let Some((_, first)) = fabric.end_ports_of(name).next() else { return receiver };
+        let node = NodeFacts::take(fabric, first);
+        let mut facts = Vec::new();
+        for (number, port) in fabric.end_ports_of(name) {
             let now = PortFacts::take(fabric, port);
             self.numbers.insert(port, self.ports.len());
             self.ports.push(Watched { port, facts: now.clone() });

@@ -12,8 +12,10 @@ use ib_wire::{
 
 use super::facts::{NodeFacts, PortFacts};
 
-/// The one device of a node.
-pub(super) const DEVICE: &str = "ipoib_0";
+/// Name of a node's one adapter.
+pub(in crate::lab) const DEVICE: &str = DEVICE_LINE.split_at(DEVICE_LINE.len() - 1).0;
+/// The same as a file says it.
+const DEVICE_LINE: &str = "ipoib_0\n";
 
 /// What a file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +207,6 @@ fn revision(revision: u32) -> Text {
     if revision == 0 { "0\n".into() } else { format!("{revision:x}\n").into() }
 }
 
-const DEVICE_LINE: &str = "ipoib_0\n";
 /// The one vendor whose adapters go by a number of their own.
 const MELLANOX: u32 = 0x2c9;
 
@@ -218,13 +219,12 @@ mod tests {
     };
 
     use super::*;
-    use crate::lab::sysfs::facts::end_ports;
 
     /// A port of the fabric that `star:2` makes.
     fn facts(node: &str) -> (NodeFacts, PortFacts) {
         let topology = topology::generate("star:2").unwrap();
         let fabric = Fabric::new(&topology, FabricConfig::default(), 1, Instant::from_nanos(0)).unwrap();
-        let (_, port) = end_ports(&fabric, node)[0];
+        let (_, port) = fabric.end_ports_of(node).next().unwrap();
         (NodeFacts::take(&fabric, port), PortFacts::take(&fabric, port))
     }
 

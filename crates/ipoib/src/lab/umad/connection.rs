@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
 };
 
 use anyhow::Result;
@@ -12,13 +13,16 @@ use ib_umad::{
     frame::{self, Header},
     protocol::{MAX_AGENTS, Registration, Reply, Request, VERSION},
 };
-use ib_wire::{mad::MgmtClass, time::Instant};
+use ib_wire::{addr::PortNum, mad::MgmtClass, time::Instant};
 use rustix::io::Errno;
 
-use super::{address, node::Nodes};
-use crate::os::{
-    local::{Packets, Stream},
-    poller::{Interest, Poller},
+use super::{address, node};
+use crate::{
+    lab::sysfs::DEVICE,
+    os::{
+        local::{Packets, Stream},
+        poller::{Interest, Poller},
+    },
 };
 
 /// Bytes that may wait for a program that does not read; what comes then is lost to it.
@@ -62,8 +66,8 @@ pub(super) struct Answer {
     pub(super) registered: Option<(AgentId, u32)>,
     /// One that no longer does.
     pub(super) unregistered: Option<AgentId>,
-    /// A port whose file is to be there.
-    pub(super) held: Option<PortId>,
+    /// A port whose file is to be there, and the file.
+    pub(super) held: Option<(PortId, PathBuf)>,
 }
 
 impl Answer {
@@ -89,10 +93,10 @@ impl Connection {
         self.packets.receive(space)
     }
 
-    /// Carries out a request.
-    pub(super) fn answer(&mut self, packet: &[u8], nodes: &Nodes, lab: &mut Lab) -> Answer {
+    /// Carries out a request; `issm` is where the files are that subnet managers hold.
+    pub(super) fn answer(&mut self, packet: &[u8], issm: &Path, lab: &mut Lab) -> Answer {
         let done = match serde_json::from_slice(packet) {
-            Ok(request) => self.carry_out(request, nodes, lab),
+            Ok(request) => self.carry_out(request, issm, lab),
             Err(error) => refused(Errno::PROTO, format!("not a request of ours: {error}")),
         };
         done.unwrap_or_else(|Refusal(errno, why)| {
@@ -109,14 +113,14 @@ impl Connection {
         self.packets.send(&packet, answer.stream.as_ref().map(AsFd::as_fd))
     }
 
-    fn carry_out(&mut self, request: Request, nodes: &Nodes, lab: &mut Lab) -> Result<Answer, Refusal> {
+    fn carry_out(&mut self, request: Request, issm: &Path, lab: &mut Lab) -> Result<Answer, Refusal> {
         if let Request::Hello { version, node } = request {
             if version != VERSION {
                 let why =
                     format!("the library speaks version {version}, this lab {VERSION}: use the lab's own");
                 return refused(Errno::PROTO, why);
             }
-            if !nodes.has(&node) {
+            if lab.fabric().node(&node).is_none() {
                 return refused(Errno::NODEV, format!("no switch or host {node} in this lab"));
             }
             self.node = Some(node);
@@ -124,16 +128,17 @@ impl Connection {
         }
         let Some(node) = self.node.clone() else { return refused(Errno::PROTO, "say hello first") };
         let find = |device: &str, port: u8| {
-            let found = nodes.port(&node, device, port);
+            let found = lab.fabric().end_port(&node, PortNum(port)).filter(|_| device == DEVICE);
             found.ok_or_else(|| Refusal(Errno::NODEV, format!("{node} has no port {port} of {device}")))
         };
         match request {
             Request::Hello { .. } => Ok(Answer::of(Reply::Done)),
-            Request::Devices => Ok(Answer::of(Reply::Devices(nodes.devices(&node, lab.fabric())))),
+            Request::Devices => Ok(Answer::of(Reply::Devices(node::devices(&node, lab.fabric())))),
             Request::Port { device, port: number } => {
                 let port = find(&device, number)?;
-                let reply = Reply::Port(nodes.describe(number, port, lab.fabric()));
-                Ok(Answer { held: Some(port), ..Answer::of(reply) })
+                let file = node::issm(issm, &node, number);
+                let reply = Reply::Port(node::describe(number, port, &file, lab.fabric()));
+                Ok(Answer { held: Some((port, file)), ..Answer::of(reply) })
             }
             Request::Open { device, port } => self.open(find(&device, port)?),
             Request::Register(registration) => self.register(&registration, lab),

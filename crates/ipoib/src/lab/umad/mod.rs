@@ -7,15 +7,19 @@ mod address;
 mod connection;
 mod node;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
-use ib_fabric::{AgentId, PortId, topology::Topology};
+use ib_fabric::{AgentId, PortId};
 use ib_lab::{Incoming, Lab};
 use ib_umad::protocol::MAX_PACKET;
 use ib_wire::time::Instant;
 
-use self::{connection::Connection, node::Nodes};
+use self::connection::Connection;
 use crate::os::{
     held::{HeldFile, Openings},
     local::Listener,
@@ -78,9 +82,10 @@ impl Token {
 pub(super) struct Umad {
     listener: Listener,
     openings: Openings,
-    nodes: Nodes,
-    /// The file of each port that somebody asked about.
-    held: BTreeMap<usize, HeldFile>,
+    /// Where the files are that subnet managers hold.
+    issm: PathBuf,
+    /// The file of each port that somebody asked about, by the port's index.
+    held: BTreeMap<usize, (PortId, HeldFile)>,
     connections: BTreeMap<u32, Connection>,
     last: u32,
     /// Whose each agent is: the connection, and the agent's number there.
@@ -92,7 +97,7 @@ pub(super) struct Umad {
 
 impl Umad {
     /// Makes the socket in the run directory.
-    pub(super) fn start(dir: &Path, topology: &Topology, lab: &Lab, poller: &Poller) -> Result<Self> {
+    pub(super) fn start(dir: &Path, poller: &Poller) -> Result<Self> {
         let path = dir.join(SOCKET);
         let listener = Listener::bind(&path).with_context(|| path.display().to_string())?;
         let issm = dir.join(ISSM);
@@ -103,7 +108,7 @@ impl Umad {
         Ok(Self {
             listener,
             openings,
-            nodes: Nodes::new(topology, lab.fabric(), issm),
+            issm,
             held: BTreeMap::new(),
             connections: BTreeMap::new(),
             last: 0,
@@ -178,9 +183,9 @@ impl Umad {
                 Ok(Some(len)) => &self.space[..len],
                 Ok(None) => return,
             };
-            let answer = connection.answer(packet, &self.nodes, lab);
-            if let Some(port) = answer.held {
-                self.make_held(port);
+            let answer = connection.answer(packet, &self.issm, lab);
+            if let Some((port, file)) = &answer.held {
+                self.make_held(*port, file);
             }
             if let Some((agent, number)) = answer.registered {
                 self.owners.insert(agent, (id, number));
@@ -218,13 +223,12 @@ impl Umad {
     }
 
     /// Makes the file of a port when it is first asked for.
-    fn make_held(&mut self, port: PortId) {
+    fn make_held(&mut self, port: PortId, path: &Path) {
         if self.held.contains_key(&port.index()) {
             return;
         }
-        let path = self.nodes.issm(port);
-        match self.openings.make(&path) {
-            Ok(file) => drop(self.held.insert(port.index(), file)),
+        match self.openings.make(path) {
+            Ok(file) => drop(self.held.insert(port.index(), (port, file))),
             Err(error) => tracing::warn!(file = %path.display(), %error, "no SM can announce itself there"),
         }
     }
@@ -237,27 +241,30 @@ impl Umad {
 
     /// Sees whether a subnet manager holds the file of a port now.
     fn look(&mut self, now: Instant, port: usize, lab: &mut Lab, poller: &Poller) {
-        let Some(file) = self.held.get_mut(&port).filter(|file| file.end().is_none()) else { return };
+        let Some((id, file)) = self.held.get_mut(&port).filter(|(_, file)| file.end().is_none()) else {
+            return;
+        };
         if file.look()
             && let Some(end) = file.end()
         {
             if let Err(error) = poller.add(end, Token::LetGo(port).number(), Interest::Errors) {
                 tracing::warn!(%error, "an SM's end will not be noticed");
             }
-            self.nodes.set_is_sm(now, port, true, lab);
+            lab.with_fabric(now, |fabric| fabric.set_is_sm(now, *id, true));
         }
     }
 
     fn let_go(&mut self, now: Instant, port: usize, lab: &mut Lab, poller: &Poller) {
-        let Some(file) = self.held.get_mut(&port) else { return };
+        let Some((id, file)) = self.held.get_mut(&port) else { return };
+        let id = *id;
         if let Some(end) = file.end() {
             let _ = poller.remove(end);
         }
         file.let_go();
         // Another may have opened it in between.
         self.look(now, port, lab, poller);
-        if self.held.get(&port).is_some_and(|file| file.end().is_none()) {
-            self.nodes.set_is_sm(now, port, false, lab);
+        if self.held.get(&port).is_some_and(|(_, file)| file.end().is_none()) {
+            lab.with_fabric(now, |fabric| fabric.set_is_sm(now, id, false));
         }
     }
 }
