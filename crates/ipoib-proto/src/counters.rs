@@ -58,6 +58,8 @@ pub struct Counters {
     pub joins: u64,
     /// Joins that failed.
     pub join_failures: u64,
+    /// Groups that the host listens to and that are not joined, at the bound `max_groups`.
+    pub groups_refused: u64,
     /// Flushes of the light level.
     pub flush_light: u64,
     /// Flushes of the normal level.

@@ -33,7 +33,7 @@ drops! {
     TxVlan = "tx_vlan",
     /// From the host: an EtherType that IPoIB does not carry.
     TxUnsupportedProtocol = "tx_unsupported_protocol",
-    /// From the host: longer than the link's MTU.
+    /// From the host: longer than the link's MTU, as it came or once translated.
     TxTooLong = "tx_too_long",
     /// From the host: an Ethernet address that stands for no peer.
     TxUnknownPeer = "tx_unknown_peer",

@@ -122,8 +122,11 @@ impl Interface {
         self.groups.send(&mut self.cx, &mut self.sa, &self.local, (mgid, ip), (packet, offload));
     }
 
-    /// A translated packet to wherever its frame went.
+    /// A translated packet to wherever its frame went. It may have grown in translation.
     fn transmit_translated(&mut self, to: Mac, ethertype: EtherType, bytes: &[u8]) {
+        if bytes.len() > usize::from(self.ip_mtu) {
+            return self.cx.discard(Drop::TxTooLong);
+        }
         self.cx.counters.translated += 1;
         if to.is_multicast() {
             self.transmit_multicast(to, ethertype, Payload::from(bytes), Offload::NONE);

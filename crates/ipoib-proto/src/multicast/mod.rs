@@ -124,7 +124,8 @@ impl Groups {
         source: Source,
     ) {
         let Some(mgid) = mgid_of(local, ip).filter(|mgid| *mgid != local.broadcast()) else { return };
-        if !self.ids.contains_key(&mgid) && self.table.len() >= cx.config.max_groups {
+        if !self.ids.contains_key(&mgid) && !self.has_room(cx) {
+            cx.counters.groups_refused += 1;
             return tracing::warn!(interface = %cx.config.name, %ip, "too many groups: not joined");
         }
         let id = self.open(cx, mgid);
@@ -162,7 +163,7 @@ impl Groups {
     ) {
         let id = match self.ids.get(&mgid).copied() {
             Some(id) => id,
-            None if self.table.len() < cx.config.max_groups => self.open(cx, mgid),
+            None if self.has_room(cx) => self.open(cx, mgid),
             None => return cx.discard(Drop::TxTooManyGroups),
         };
         let (Some(group), Some(link)) = (self.table.touch(id), &self.link) else {
@@ -339,6 +340,11 @@ impl Groups {
             }
             None => cx.discard(Drop::TxNoGroup),
         }
+    }
+
+    /// True if one more may come; the broadcast group has its place in any case.
+    fn has_room(&self, cx: &Context) -> bool {
+        self.table.len() + usize::from(self.broadcast.is_none()) < cx.config.max_groups
     }
 
     fn open(&mut self, cx: &Context, mgid: MulticastGid) -> Id {

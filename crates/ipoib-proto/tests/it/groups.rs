@@ -275,6 +275,21 @@ fn too_many_groups_are_refused_by_name() {
 }
 
 #[test]
+fn the_broadcast_group_has_its_place_among_them() {
+    let mut rig = Rig::with(|config| config.max_groups = 8);
+    for n in 1..=9 {
+        joined(&mut rig, &format!("239.0.0.{n}"));
+    }
+    rig.activate();
+    rig.interface.handle_admin(rig.now, true);
+    rig.advance(2000);
+    assert!(rig.interface.carrier().is_up());
+    let snapshot = rig.snapshot();
+    assert_eq!((snapshot.bounds.groups, snapshot.counters.groups_refused), (8, 2));
+    assert_eq!(snapshot.counters.joins, 8);
+}
+
+#[test]
 fn broadcast_goes_to_the_broadcast_group() {
     let mut rig = Rig::up();
     rig.host(Mac::BROADCAST, EtherType::IPV4, &ip4([10, 0, 0, 255].into()));

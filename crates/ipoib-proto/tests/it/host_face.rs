@@ -29,7 +29,8 @@ fn nd(kind: u8, from: Ipv6Addr, to: Ipv6Addr, target: Ipv6Addr, option: &[u8]) -
     body.extend_from_slice(option);
     let sum = Sum::pseudo6(from, to, 58, body.len()).with(&body).finish();
     body[2..4].copy_from_slice(&sum.to_be_bytes());
-    let mut packet = vec![0x60, 0, 0, 0, 0, u8::try_from(body.len()).unwrap(), 58, 255];
+    let [high, low] = u16::try_from(body.len()).unwrap().to_be_bytes();
+    let mut packet = vec![0x60, 0, 0, 0, high, low, 58, 255];
     packet.extend_from_slice(&from.octets());
     packet.extend_from_slice(&to.octets());
     packet.extend_from_slice(&body);
@@ -179,6 +180,28 @@ fn neighbour_discovery_is_translated_both_ways() {
     let on_link = NdMessage::parse(&sent.payload[4..], Checksum::Complete).unwrap();
     assert_eq!(on_link.kind, NdKind::NeighborAdvertisement);
     assert_eq!(on_link.target_link, Some(LinkLayer::Ib(rig.interface.hw_addr())));
+}
+
+#[test]
+fn what_grows_beyond_the_mtu_in_translation_is_dropped_by_name() {
+    let mut rig = Rig::up();
+    let (own, all) = (v6("fe80::202:c903:e:8a11"), v6("ff02::1"));
+    let group = Mac([0x33, 0x33, 0, 0, 0, 1]);
+    let source = [&[2, 1][..], &rig.interface.mac().0].concat();
+    // With a nonce of so many units of eight bytes; the address takes two units more on the link.
+    let of = |units: u8| {
+        let mut nonce = vec![0; usize::from(units) * 8];
+        nonce[..2].copy_from_slice(&[14, units]);
+        nd(136, own, all, own, &[&source[..], &nonce].concat())
+    };
+    let (fits, grows) = (of(244), of(245));
+    assert_eq!((fits.len() + 16, grows.len() + 16), (2040, 2048));
+    rig.host(group, EtherType::IPV6, &fits);
+    assert_eq!((rig.sent.pop().unwrap().payload.len(), rig.drops(Drop::TxTooLong)), (4 + 2040, 0));
+    let translated = rig.snapshot().counters.translated;
+    rig.host(group, EtherType::IPV6, &grows);
+    assert_eq!((rig.sent.len(), rig.drops(Drop::TxTooLong)), (0, 1));
+    assert_eq!(rig.snapshot().counters.translated, translated);
 }
 
 #[test]
