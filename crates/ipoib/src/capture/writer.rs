@@ -2,13 +2,16 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Seek, Write},
     sync::atomic::Ordering,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use ib_wire::time::Instant;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{OFlags, fcntl_getfl},
+};
 
 use super::{
     cut, pcapng,
@@ -114,6 +117,16 @@ impl<W: Write> Writer<W> {
 /// A file that somebody handed us, perhaps one that does not block: a write waits for it all the same.
 #[derive(Debug)]
 pub struct PatientFile(pub File);
+
+impl PatientFile {
+    /// Cuts off what stands in a file from where writing is to begin; nothing of one that is opened to append.
+    pub fn clear(&self) -> io::Result<()> {
+        if self.0.metadata()?.is_file() && !fcntl_getfl(&self.0)?.contains(OFlags::APPEND) {
+            self.0.set_len((&self.0).stream_position()?)?;
+        }
+        Ok(())
+    }
+}
 
 impl Write for PatientFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -140,9 +140,10 @@ fn own_stdout() -> Result<OwnedFd> {
     stdout.as_fd().try_clone_to_owned().context("standard output")
 }
 
+/// The file as it is: the lab empties it once it knows what to record.
 fn create(file: &Path) -> Result<OwnedFd> {
-    let created = File::create(file).with_context(|| format!("{}: cannot write", file.display()))?;
-    Ok(created.into())
+    let created = File::options().write(true).create(true).truncate(false).open(file);
+    Ok(created.with_context(|| format!("{}: cannot write", file.display()))?.into())
 }
 
 /// Comes back when the user has enough.

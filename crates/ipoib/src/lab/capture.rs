@@ -44,7 +44,9 @@ impl Captures {
     ) -> Result<CaptureStatus> {
         let ends = chosen(topology, filter)?;
         let names: Vec<String> = ends.iter().map(|end| topology.port_name(*end)).collect();
-        let sink = CaptureSink::new(PatientFile(to), &names, Timeline::starting(now), Bound::default())?;
+        let to = PatientFile(to);
+        to.clear().context("the file cannot be emptied")?;
+        let sink = CaptureSink::new(to, &names, Timeline::starting(now), Bound::default())?;
         let mut running = Running { sink, taps: Vec::new(), interfaces: BTreeMap::new() };
         for (i, end) in ends.iter().enumerate() {
             let node = &topology.nodes[end.node.0];

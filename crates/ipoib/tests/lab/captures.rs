@@ -101,8 +101,16 @@ fn a_capture_records_the_links_that_were_asked_for() {
     assert_eq!(echoes(&host).len(), 0);
     nothing_wrong(&all);
 
+    // Nothing is lost to a capture that cannot begin; one that does leaves nothing of the one before.
+    let before = std::fs::metadata(&all).unwrap().len();
     let wrong = run(&mut lab.ipoib("capture", &["-w", &all, "--link", "sw9:1"]), PATIENCE);
     wrong.exits(2).says(&["sw9:1"]);
+    assert_eq!(std::fs::metadata(&all).unwrap().len(), before);
+    let again = lab.capture(all.as_ref(), &["--host", "h4"]);
+    again.signal(Signal::INT);
+    again.finish(PATIENCE).exits(0);
+    assert!(std::fs::metadata(&all).unwrap().len() < before);
+    nothing_wrong(&all);
 }
 
 #[test]

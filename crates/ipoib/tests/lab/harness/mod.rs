@@ -192,11 +192,13 @@ impl Lab {
     #[track_caller]
     pub(crate) fn capture(&self, file: &Path, args: &[&str]) -> Running {
         let file = file.to_str().expect("temporary names are text");
+        let written = || std::fs::metadata(file).and_then(|found| Ok((found.len(), found.modified()?))).ok();
+        let before = written();
         let mut capture = Running::start(self.ipoib("capture", &["-w", file]).args(args));
         // It has begun when the file has its first block.
         eventually("the capture begins", PATIENCE, || {
             assert!(!capture.has_ended(), "{capture:?}");
-            std::fs::metadata(file).is_ok_and(|found| found.len() > 0).then_some(())
+            written().filter(|now| now.0 > 0 && Some(*now) != before)
         });
         capture
     }
