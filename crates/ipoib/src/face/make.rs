@@ -57,6 +57,7 @@ pub(crate) fn make(plan: FacePlan, maker: Maker) -> Result<Face> {
         netlink,
         monitor,
         neighbors: BTreeMap::new(),
+        addresses: BTreeMap::new(),
         sends: false,
         counters: FaceCounters::default(),
     })

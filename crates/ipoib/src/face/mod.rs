@@ -76,6 +76,8 @@ pub(crate) struct Face {
     monitor: Monitor,
     /// Peers the host knows, by IP address.
     neighbors: BTreeMap<IpAddr, Mac>,
+    /// Addresses the host has, with the lengths of their network parts.
+    addresses: BTreeMap<IpAddr, u8>,
     /// The host's kernel has let frames out since the interface came up.
     sends: bool,
     counters: FaceCounters,

@@ -2,7 +2,7 @@
 //!
 //! Who a peer is by name is left open: only a fabric knows.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use ib_wire::{
     addr::{Gid, Lid, Mtu, Rate},
@@ -33,8 +33,10 @@ pub(crate) fn rows<'a>(noun: Noun, interfaces: impl Iterator<Item = (&'a Face, &
 }
 
 fn host(face: &Face, snapshot: Snapshot) -> HostRow {
-    let addresses: Vec<IpAddr> = snapshot.identity.addresses;
-    let text = |v4: bool| addresses.iter().filter(|a| a.is_ipv4() == v4).map(ToString::to_string).collect();
+    let text = |v4: bool| {
+        let addresses = face.addresses.iter().filter(|(addr, _)| addr.is_ipv4() == v4);
+        addresses.map(|(addr, prefix_len)| format!("{addr}/{prefix_len}")).collect()
+    };
     HostRow {
         name: face.plan.host.to_string(),
         interface: face.plan.name.clone(),

@@ -38,7 +38,11 @@ impl Face {
         let before = std::mem::replace(&mut self.neighbors, neighbors);
         let gone = before.into_iter().filter(|(ip, mac)| self.neighbors.get(ip) != Some(mac));
         told.extend(gone.map(|(ip, mac)| neighbor_gone(ip, mac)));
-        told.extend(state.addresses.iter().map(|a| Told::Host(HostEvent::AddressAdded(a.addr))));
+        let addresses = state.addresses.iter().map(|a| (a.addr, a.prefix_len)).collect();
+        let before = std::mem::replace(&mut self.addresses, addresses);
+        let gone = before.into_keys().filter(|addr| !self.addresses.contains_key(addr));
+        told.extend(gone.map(|addr| Told::Host(HostEvent::AddressRemoved(addr))));
+        told.extend(self.addresses.keys().map(|addr| Told::Host(HostEvent::AddressAdded(*addr))));
         told.extend(state.groups.into_iter().map(|group| Told::Host(HostEvent::GroupJoined(group))));
         told.extend(state.link.map(|link| Told::Admin(link.is_up())));
         Ok(told)
@@ -89,8 +93,14 @@ impl Face {
             KernelEvent::LinkUp => return Some(Told::Admin(true)),
             KernelEvent::LinkDown | KernelEvent::LinkGone => return Some(Told::Admin(false)),
             KernelEvent::MtuChanged { mtu } => HostEvent::MtuChanged(u16::try_from(mtu).unwrap_or(u16::MAX)),
-            KernelEvent::AddressAdded { addr, .. } => HostEvent::AddressAdded(addr),
-            KernelEvent::AddressRemoved { addr, .. } => HostEvent::AddressRemoved(addr),
+            KernelEvent::AddressAdded { addr, prefix_len } => {
+                self.addresses.insert(addr, prefix_len);
+                HostEvent::AddressAdded(addr)
+            }
+            KernelEvent::AddressRemoved { addr, .. } => {
+                self.addresses.remove(&addr);
+                HostEvent::AddressRemoved(addr)
+            }
             KernelEvent::GroupJoined { group } => HostEvent::GroupJoined(group),
             KernelEvent::GroupLeft { group } => HostEvent::GroupLeft(group),
             KernelEvent::NeighborUpdated { addr, mac, .. } => {

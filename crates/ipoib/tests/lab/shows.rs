@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Lab, PATIENCE, TempDir, ipoib, require, run};
+use crate::harness::{Lab, PATIENCE, TempDir, eventually, ipoib, require, run};
 
 const NOUNS: [&str; 8] = ["hosts", "links", "neighbors", "paths", "groups", "routes", "counters", "sm"];
 
@@ -28,6 +28,13 @@ fn everything_that_can_be_shown_has_rows_in_both_forms() {
     }
     let ips = peer["ip"].as_array().unwrap();
     assert!(ips.contains(&"10.77.0.4".into()) && ips.contains(&"fd77::4".into()), "{peer:#}");
+    assert_eq!(h4["ipv4"], serde_json::json!(["10.77.0.4/24"]));
+    assert_eq!(h4["ipv6"].as_array().unwrap()[0], "fd77::4/64");
+    lab.exec("h4", &["ip", "address", "add", "192.0.2.4/29", "dev", "ib0"]).ok();
+    eventually("the new address is shown", PATIENCE, || {
+        let shown = lab.interface("h4", "ib0")["ipv4"].clone();
+        (shown == serde_json::json!(["10.77.0.4/24", "192.0.2.4/29"])).then_some(())
+    });
 }
 
 /// Each switch sends a packet for a host out of the port that leads there.
