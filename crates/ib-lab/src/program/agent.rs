@@ -1,6 +1,7 @@
 //! One agent of a program.
 
 use alloc::collections::VecDeque;
+use core::ops::AddAssign;
 
 use ib_fabric::{AgentId, Fabric, PortId};
 use ib_wire::{
@@ -36,6 +37,18 @@ pub struct AgentCounters {
     pub unexpected: u64,
     /// Messages that did not arrive whole, at us or at the peer.
     pub broken: u64,
+}
+
+impl AddAssign for AgentCounters {
+    fn add_assign(&mut self, other: Self) {
+        let Self { sent, received, resent, timed_out, unexpected, broken } = other;
+        self.sent += sent;
+        self.received += received;
+        self.resent += resent;
+        self.timed_out += timed_out;
+        self.unexpected += unexpected;
+        self.broken += broken;
+    }
 }
 
 /// An agent, its requests and its messages.

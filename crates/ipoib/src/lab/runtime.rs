@@ -16,7 +16,7 @@ use super::{
     umad::{self, Umad},
 };
 use crate::{
-    control::Request,
+    control::{Request, schema::CounterRow},
     face::{Face, Faces, Spoke, Told},
     os::{
         clock,
@@ -144,6 +144,11 @@ impl Runtime {
     pub(super) fn serve_programs(&mut self, dir: &Path) -> Result<()> {
         self.umad = Some(Umad::start(dir, &self.poller)?);
         Ok(())
+    }
+
+    /// What was counted of programs that speak MADs.
+    pub(super) fn program_counters(&self) -> Vec<CounterRow> {
+        self.umad.as_ref().map(|umad| umad.counters(&self.lab)).unwrap_or_default()
     }
 
     fn hear_program(&mut self, now: Instant, ready: Ready) {

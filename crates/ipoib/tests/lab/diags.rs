@@ -287,6 +287,13 @@ fn programs(lab: &Lab, last: &Value, switch: &str) {
         let refused = lab.exec("h1", &words);
         assert!(!refused.status.success() && refused.took < PATIENCE / 20, "{refused:?}");
     }
+    // What programs did is told when they have ended, and what was lost to them.
+    let lost = || lab.count("h1", "programs", "requests_timed_out");
+    let (sent, before) = (lab.count("h1", "programs", "mads_sent"), lost());
+    assert!(sent > 0 && lab.count("h1", "programs", "mads_received") > 0);
+    let nobody = lab.exec("h1", &["smpquery", "-t", "50", "nodeinfo", "48000"]);
+    assert!(!nobody.status.success(), "{nobody:?}");
+    assert!(lost() > before && lab.count("h1", "programs", "mads_sent") > sent);
 }
 
 /// What ibnetdiscover prints is a topology file of ours, and the fabric it makes is printed the same.

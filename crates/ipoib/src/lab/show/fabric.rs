@@ -84,13 +84,14 @@ pub(super) fn routes(lab: &Running, groups: &[GroupRow]) -> Vec<RouteRow> {
     rows
 }
 
-/// One row per port that counted anything.
+/// One row per port that counted anything, and one per node for the programs that speak MADs in it.
 pub(super) fn counters(lab: &Running) -> Vec<CounterRow> {
     let fabric = lab.runtime.lab.fabric().snapshot();
     let mut rows = Vec::new();
     for node in &fabric.nodes {
         rows.extend(node.ports.iter().filter(|port| has_anything(port)).map(|port| port_row(node, port)));
     }
+    rows.extend(lab.runtime.program_counters());
     rows
 }
 

@@ -16,7 +16,7 @@ use ib_umad::{
 use ib_wire::{addr::PortNum, mad::MgmtClass, time::Instant};
 use rustix::io::Errno;
 
-use super::{address, node};
+use super::{address, counters::ProgramCounters, node};
 use crate::{
     lab::sysfs::DEVICE,
     os::{
@@ -53,7 +53,8 @@ struct Open {
     written: usize,
     /// The poller tells of room in the stream.
     wants_room: bool,
-    lost: u64,
+    /// Of agents that are gone, and of the stream.
+    counters: ProgramCounters,
 }
 
 /// What is to be done after a request.
@@ -160,7 +161,7 @@ impl Connection {
             output: Vec::new(),
             written: 0,
             wants_room: false,
-            lost: 0,
+            counters: ProgramCounters::default(),
         });
         Ok(Answer { stream: Some(theirs), ..Answer::of(Reply::Opened) })
     }
@@ -189,10 +190,12 @@ impl Connection {
 
     fn unregister(&mut self, number: u32, lab: &mut Lab) -> Result<Answer, Refusal> {
         let place = usize::try_from(number).ok();
-        let slot = self.open.as_mut().and_then(|open| open.agents.get_mut(place?));
-        let Some(agent) = slot.and_then(Option::take) else {
+        let open = self.open.as_mut();
+        let found = open.and_then(|open| Some((open.agents.get_mut(place?)?.take()?, &mut open.counters)));
+        let Some((agent, counters)) = found else {
             return refused(Errno::INVAL, format!("no agent {number}"));
         };
+        counters.agents += lab.agent_counters(agent).unwrap_or_default();
         lab.close_agent(agent);
         Ok(Answer { unregistered: Some(agent), ..Answer::of(Reply::Done) })
     }
@@ -251,13 +254,23 @@ impl Connection {
         self.open.iter().flat_map(|open| open.agents.into_iter().flatten()).collect()
     }
 
+    /// Its node and what was counted of it; nothing before it has a port.
+    pub(super) fn counters(&self, lab: &Lab) -> Option<(&str, ProgramCounters)> {
+        let (node, open) = (self.node.as_deref()?, self.open.as_ref()?);
+        let agents = open.agents.iter().flatten().filter_map(|agent| lab.agent_counters(*agent));
+        let mut counters = open.counters;
+        agents.for_each(|agent| counters.agents += agent);
+        Some((node, counters))
+    }
+
     /// The program is gone.
     pub(super) fn end(self, poller: &Poller) {
         let _ = poller.remove(&self.packets);
         if let Some(open) = self.open {
             let _ = poller.remove(&open.stream);
-            if open.lost > 0 {
-                tracing::warn!(node = self.node, mads = open.lost, "a program did not read its MADs");
+            if open.counters.unread > 0 {
+                let mads = open.counters.unread;
+                tracing::warn!(node = self.node, mads, "a program did not read its MADs");
             }
         }
     }
@@ -280,6 +293,7 @@ impl Open {
         };
         if let Err(why) = sent {
             tracing::debug!(agent = header.agent, why, "a program's MAD is not sent");
+            self.counters.unsent += 1;
             // Nobody waits for what has no timeout; all else comes back.
             if header.timeout_ms > 0 {
                 let status = Errno::INVAL.raw_os_error().unsigned_abs();
@@ -290,7 +304,7 @@ impl Open {
 
     fn queue(&mut self, header: Header, mad: &[u8]) {
         if self.output.len() - self.written + mad.len() > MOST_WAITING {
-            self.lost += 1;
+            self.counters.unread += 1;
             return;
         }
         let length = u32::try_from(frame::HEADER + mad.len()).unwrap_or(u32::MAX);

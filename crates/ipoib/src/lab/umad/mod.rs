@@ -5,6 +5,7 @@
 
 mod address;
 mod connection;
+mod counters;
 mod node;
 
 use std::{
@@ -19,11 +20,14 @@ use ib_lab::{Incoming, Lab};
 use ib_umad::protocol::MAX_PACKET;
 use ib_wire::time::Instant;
 
-use self::connection::Connection;
-use crate::os::{
-    held::{HeldFile, Openings},
-    local::Listener,
-    poller::{Interest, Poller, Ready},
+use self::{connection::Connection, counters::ProgramCounters};
+use crate::{
+    control::schema::CounterRow,
+    os::{
+        held::{HeldFile, Openings},
+        local::Listener,
+        poller::{Interest, Poller, Ready},
+    },
 };
 
 /// Name of the socket in the lab's run directory.
@@ -88,6 +92,8 @@ pub(super) struct Umad {
     held: BTreeMap<usize, (PortId, HeldFile)>,
     connections: BTreeMap<u32, Connection>,
     last: u32,
+    /// Counters of programs that have ended, by node.
+    ended: BTreeMap<String, ProgramCounters>,
     /// Whose each agent is: the connection, and the agent's number there.
     owners: BTreeMap<AgentId, (u32, u32)>,
     /// Connections with something to write.
@@ -112,6 +118,7 @@ impl Umad {
             held: BTreeMap::new(),
             connections: BTreeMap::new(),
             last: 0,
+            ended: BTreeMap::new(),
             owners: BTreeMap::new(),
             waiting: Vec::new(),
             space: vec![0; CHUNK.max(MAX_PACKET)],
@@ -155,6 +162,15 @@ impl Umad {
                 self.close(id, lab, poller);
             }
         }
+    }
+
+    /// What was counted of each node's programs.
+    pub(super) fn counters(&self, lab: &Lab) -> Vec<CounterRow> {
+        let mut all: BTreeMap<&str, ProgramCounters> = BTreeMap::new();
+        let ended = self.ended.iter().map(|(node, counters)| (node.as_str(), *counters));
+        let open = self.connections.values().filter_map(|connection| connection.counters(lab));
+        ended.chain(open).for_each(|(node, counters)| *all.entry(node).or_default() += counters);
+        all.into_iter().map(|(node, counters)| counters.row(node)).collect()
     }
 
     fn accept(&mut self, poller: &Poller) {
@@ -215,6 +231,9 @@ impl Umad {
 
     fn close(&mut self, id: u32, lab: &mut Lab, poller: &Poller) {
         let Some(connection) = self.connections.remove(&id) else { return };
+        if let Some((node, counters)) = connection.counters(lab) {
+            *self.ended.entry(node.to_owned()).or_default() += counters;
+        }
         for agent in connection.agents() {
             self.owners.remove(&agent);
             lab.close_agent(agent);
