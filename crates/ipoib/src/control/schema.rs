@@ -299,7 +299,7 @@ pub struct RouteRow {
 pub struct CounterRow {
     /// Where: `h1`, `sw1`, `lab`.
     pub node: String,
-    /// What there: `ib0`, `port 3`, `sa-client`, `queue`.
+    /// What there: `ib0`, `port 3`, `programs`.
     pub part: String,
     /// Counters by name; of ports, which are many, those that are not zero.
     pub counters: BTreeMap<String, u64>,
@@ -324,8 +324,11 @@ pub struct SmRow {
     pub priority: Option<u8>,
     /// Sweeps done.
     pub sweeps: Option<u64>,
-    /// How long the last one took, in microseconds.
+    /// How long the last one took, in microseconds; unknown if it ended at the moment at which it began, as it does
+    /// where no link has a delay.
     pub last_sweep_us: Option<u64>,
+    /// SMPs it sent in the last one.
+    pub last_sweep_mads: Option<u64>,
     /// SMPs it sent, repetitions not counted.
     pub mads_sent: Option<u64>,
     /// Answers it took.

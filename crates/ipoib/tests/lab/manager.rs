@@ -37,6 +37,8 @@ fn a_manager_shows_what_it_found() {
     assert_eq!(sm["nodes"], 6, "{sm:#}");
     assert!(sm["lids"].as_u64() >= Some(6), "{sm:#}");
     let sweeps = || lab.show("sm")[0]["sweeps"].as_u64().unwrap();
+    // Without delays on links a sweep takes no time that could be told; what it asked can.
+    assert!(sm["last_sweep_mads"].as_u64() > Some(6) && sm["last_sweep_us"] != 0, "{sm:#}");
     let before = sweeps();
     run(&mut ipoib(["sm", "sweep", "--lab", lab.name()]), PATIENCE).ok();
     eventually("a sweep", PATIENCE, || (sweeps() > before).then_some(()));

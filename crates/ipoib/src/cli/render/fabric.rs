@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ABSENT, Lines, lid, number, plain, rows as list, text};
+use super::{ABSENT, Lines, lid, number, plain, rows as list, stacked, text};
 
 /// Cables, their state and faults.
 pub(super) fn links(rows: &[Value]) -> Option<String> {
@@ -123,9 +123,10 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
 }
 
 fn last_sweep(row: &Value) -> String {
-    match row["last_sweep_us"].as_u64() {
-        None => ABSENT.into(),
-        Some(us @ 0..1000) => format!("{us} us"),
-        Some(us) => format!("{}.{} ms", us / 1000, us % 1000 / 100),
-    }
+    let time = row["last_sweep_us"].as_u64().map(|us| match us {
+        0..1000 => format!("{us} us"),
+        us => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+    });
+    let mads = row["last_sweep_mads"].as_u64().map(|mads| format!("{mads} MADs"));
+    stacked([mads.unwrap_or_default(), time.unwrap_or_default()])
 }

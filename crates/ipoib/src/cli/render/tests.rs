@@ -114,6 +114,7 @@ fn all() -> Vec<(Noun, Shown)> {
         priority: Some(15),
         sweeps: Some(12),
         last_sweep_us: Some(1234),
+        last_sweep_mads: Some(123_456),
         mads_sent: Some(1_234_567),
         mads_received: Some(1_234_567),
         mads_timed_out: Some(4),
