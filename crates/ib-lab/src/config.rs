@@ -69,8 +69,8 @@ pub struct InterfaceConfig {
 }
 
 impl InterfaceConfig {
-    /// The children of a host's port.
-    pub(crate) fn children_of(&self, guid: Guid) -> impl Iterator<Item = PKey> {
+    /// The children of the host's port with this GUID.
+    pub fn children_of(&self, guid: Guid) -> impl Iterator<Item = PKey> {
         let port = Identity { guid, node_type: NodeType::CA, is_own: false };
         let keys = self.members.as_ref().map(|partitions| partitions.pkeys(port));
         let has = move |child: &PKey| {

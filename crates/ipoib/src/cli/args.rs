@@ -36,6 +36,8 @@ pub(super) enum Verb {
     /// Run an InfiniBand fabric alone, without hosts' networks
     #[command(subcommand)]
     Fabric(FabricVerb),
+    /// Run one host's driver, on a port of a fabric that runs elsewhere
+    Up(UpArgs),
     /// Run a command inside a host or switch of a running lab
     Exec(ExecArgs),
     /// Show what a running lab looks like from inside
@@ -95,6 +97,12 @@ pub(super) struct LabArgs {
     /// Send descriptors of an interface; its txqueuelen is twice that
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=8192))]
     pub(super) tx_ring_size: u32,
+    /// Run every driver as a process of its own
+    #[arg(long)]
+    pub(super) isolate: bool,
+    /// With --isolate: bytes of each ring between a driver and the fabric, a power of two
+    #[arg(long, value_name = "BYTES", requires = "isolate")]
+    pub(super) ring_size: Option<u32>,
     /// What it leaves behind, and how much it says.
     #[command(flatten)]
     pub(super) run: RunArgs,
@@ -109,8 +117,8 @@ pub(super) struct LabArgs {
 pub(super) enum FabricVerb {
     /// Switches, adapters and links, managed or not, until Ctrl-C
     ///
-    /// No host has interfaces: programs that speak MADs are the fabric's users, such as OpenSM and the
-    /// infiniband-diags. Everything else is as in a lab: `exec`, `show`, `fault`, `capture`.
+    /// Its users are drivers that are processes of their own, `ipoib up`, and programs that speak MADs, such as OpenSM
+    /// and the infiniband-diags. Everything else is as in a lab: `exec`, `show`, `fault`, `capture`.
     #[command(after_help = "Examples:\n  ipoib fabric run fat-tree:k=16 --sm none\n  \
                             ipoib exec h1 -- ibnetdiscover > fabric.net")]
     Run(FabricArgs),
@@ -128,9 +136,76 @@ pub(super) struct FabricArgs {
     /// Who manages it, and how.
     #[command(flatten)]
     pub(super) manager: ManagerArgs,
+    /// How drivers get its ports.
+    #[command(flatten)]
+    pub(super) attach: AttachArgs,
     /// What it leaves behind, and how much it says.
     #[command(flatten)]
     pub(super) run: RunArgs,
+}
+
+/// Options about drivers that are processes of their own.
+#[derive(Debug, ClapArgs)]
+pub(super) struct AttachArgs {
+    /// Where drivers connect; in the fabric's run directory if nothing is said
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) attach: Option<PathBuf>,
+    /// Who may connect, as a file mode; 0600 if nothing is said
+    #[arg(long, value_name = "MODE")]
+    pub(super) attach_mode: Option<String>,
+    /// Bytes of each ring between a driver and the fabric, a power of two; 1048576 if nothing is said
+    #[arg(long, value_name = "BYTES")]
+    pub(super) ring_size: Option<u32>,
+}
+
+/// `up`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "The interface outlives the driver: the next one takes it over with its addresses. A driver that is \
+                        asked to end\n(SIGTERM, Ctrl-C) removes it.\n\nExamples:\n  \
+                        ipoib up ib0 --port lab:h1 --netns blue --address 10.77.0.1/24\n  \
+                        ipoib up ib0 --port lab:h1 --netns blue --takeover"
+)]
+pub(super) struct UpArgs {
+    /// What to call the interface
+    #[arg(value_name = "INTERFACE", default_value = "ib0")]
+    pub(super) interface: String,
+    /// The port: a fabric's name or its attach socket, a host, and the port's number if it is not 1
+    #[arg(long, value_name = "FABRIC:HOST[:N]")]
+    pub(super) port: String,
+    /// Network namespace for the interface: a name of `ip netns`, a process, or a file
+    #[arg(long, value_name = "NAME|PID|FILE")]
+    pub(super) netns: Option<String>,
+    /// Address for a new interface; may be given several times
+    #[arg(long = "address", value_name = "ADDRESS/LENGTH")]
+    pub(super) addresses: Vec<String>,
+    /// Child interface in another partition, with its addresses: 8001,10.78.0.1/24; may be given several times
+    #[arg(long = "child", value_name = "PKEY[,ADDRESS/LENGTH]")]
+    pub(super) children: Vec<String>,
+    /// Address handles an interface keeps at most
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub(super) max_address_vector: u32,
+    /// Send descriptors of an interface; its txqueuelen is twice that
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(2..=8192))]
+    pub(super) tx_ring_size: u16,
+    /// Directory that remembers whose the port is
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) state: Option<PathBuf>,
+    /// Take the port from the driver that has it, without an interruption
+    #[arg(long)]
+    pub(super) takeover: bool,
+    /// Wait for a fabric that is not there yet
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// The host has further ports: this interface answers ARP for its own addresses only
+    #[arg(long)]
+    pub(super) shares_host: bool,
+    /// Say more; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
 }
 
 /// Options about the subnet manager.

@@ -11,6 +11,7 @@ mod plan;
 mod render;
 mod talk;
 mod target;
+mod up;
 mod verbs;
 mod verify;
 
@@ -20,10 +21,11 @@ use anyhow::Result;
 use clap::Parser;
 
 use self::args::{Args, FabricVerb, FaultVerb, SmVerb, Verb};
-pub use self::plan::{FileText, LabPlan, SmChoice};
+pub use self::plan::{AttachPlan, FileText, LabPlan, Shape, SmChoice};
 use crate::{
     os::userns::{self, Privilege},
     ping,
+    up::UpPlan,
 };
 
 /// Runs the program: parses, then does what the verb says. `lab` is what brings a lab up.
@@ -46,18 +48,12 @@ pub fn main(lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> ExitCod
 
 fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> Result<ExitCode> {
     match verb {
-        Verb::Lab(args) => {
-            let plan = LabPlan::new(args)?;
+        Verb::Lab(args) => bring_up(LabPlan::new(args)?, lab),
+        Verb::Fabric(FabricVerb::Run(args)) => bring_up(LabPlan::of_fabric(args)?, lab),
+        Verb::Up(args) => {
+            let plan = UpPlan::new(args)?;
             talk::begin(plan.verbosity);
-            // Before any thread exists.
-            let privilege = userns::enter_if_needed()?;
-            lab(plan, privilege)
-        }
-        Verb::Fabric(FabricVerb::Run(args)) => {
-            let plan = LabPlan::of_fabric(args)?;
-            talk::begin(plan.verbosity);
-            let privilege = userns::enter_if_needed()?;
-            lab(plan, privilege)
+            crate::up::run(plan)
         }
         Verb::Exec(args) => exec::run(&args),
         Verb::Show(args) => verbs::show(args),
@@ -74,4 +70,11 @@ fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> 
         Verb::Completions(args) => docs::completions(&args),
         Verb::Man(args) => docs::man(&args),
     }
+}
+
+fn bring_up(plan: LabPlan, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> Result<ExitCode> {
+    talk::begin(plan.verbosity);
+    // Before any thread exists.
+    let privilege = userns::enter_if_needed()?;
+    lab(plan, privilege)
 }

@@ -6,7 +6,12 @@ use anyhow::{Context, Result, bail};
 use ib_fabric::topology::{self, GENERATORS, Topology};
 use ib_wire::addr::PKey;
 
-use super::args::{FabricArgs, LabArgs, ManagerArgs, SmArg};
+use crate::{
+    attach::AttachConfig,
+    os::ring::{MAX_RING, MIN_RING},
+};
+
+use super::args::{AttachArgs, FabricArgs, LabArgs, ManagerArgs, SmArg};
 
 /// All that `ipoib lab` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +20,10 @@ pub struct LabPlan {
     pub name: Option<String>,
     /// What is cabled to what; valid.
     pub topology: Topology,
-    /// True if every host gets its namespaces and interfaces; false for a fabric alone.
-    pub has_hosts: bool,
+    /// What runs beside the fabric, and where.
+    pub shape: Shape,
+    /// How drivers that are processes of their own get their ports.
+    pub attach: AttachPlan,
     /// Who manages the subnet.
     pub sm: SmChoice,
     /// The switch or host the manager runs at; `None` leaves the choice to the lab.
@@ -40,6 +47,26 @@ pub struct LabPlan {
     pub command: Vec<OsString>,
     /// How much to say on stderr: 0 results only, 1 progress, 2 and more in detail.
     pub verbosity: u8,
+}
+
+/// What runs beside the fabric, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Every host with its interfaces, all in one process.
+    Together,
+    /// Every host, and for each of its ports a driver that is a process of its own.
+    Isolated,
+    /// No hosts.
+    FabricAlone,
+}
+
+/// The attach socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttachPlan {
+    /// Where it is to be; in the run directory if nothing is said.
+    pub socket: Option<PathBuf>,
+    /// Who may connect, and how large rings are.
+    pub config: AttachConfig,
 }
 
 /// Who manages the subnet.
@@ -79,10 +106,11 @@ impl LabPlan {
             topology: args.topology,
             name: args.name,
             manager: args.manager,
+            attach: AttachArgs { attach: None, attach_mode: None, ring_size: args.ring_size },
             run: args.run,
         })?;
         Ok(Self {
-            has_hosts: true,
+            shape: if args.isolate { Shape::Isolated } else { Shape::Together },
             children: children(&args.children).context("--children")?,
             max_address_vector: usize::try_from(args.max_address_vector).unwrap_or(usize::MAX),
             tx_ring_size: args.tx_ring_size,
@@ -93,13 +121,14 @@ impl LabPlan {
 
     /// Makes the plan of a fabric alone.
     pub(super) fn of_fabric(args: FabricArgs) -> Result<Self> {
-        let FabricArgs { topology, name, manager, run } = args;
+        let FabricArgs { topology, name, manager, attach, run } = args;
         let topology = read_topology(&topology)?;
         let sm = sm_choice(&manager, &topology)?;
         Ok(Self {
             name,
             topology,
-            has_hosts: false,
+            shape: Shape::FabricAlone,
+            attach: attach.plan()?,
             sm,
             place: manager.sm_node,
             partitions: manager.partitions.map(FileText::read).transpose().context("--partitions")?,
@@ -112,6 +141,24 @@ impl LabPlan {
             command: Vec::new(),
             verbosity: if run.quiet { 0 } else { 1 + run.verbose },
         })
+    }
+}
+
+impl AttachArgs {
+    fn plan(self) -> Result<AttachPlan> {
+        let mut config = AttachConfig::default();
+        if let Some(mode) = &self.attach_mode {
+            let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o777);
+            config.mode = bits
+                .with_context(|| format!("--attach-mode {mode}: write a file mode in octal, such as 0660"))?;
+        }
+        if let Some(size) = self.ring_size {
+            if !size.is_power_of_two() || !(MIN_RING..=MAX_RING).contains(&size) {
+                bail!("--ring-size {size}: a power of two from {MIN_RING} to {MAX_RING}");
+            }
+            config.ring = size;
+        }
+        Ok(AttachPlan { socket: self.attach, config })
     }
 }
 
@@ -161,7 +208,7 @@ fn read_topology(given: &OsStr) -> Result<Topology> {
 }
 
 /// P_Keys in hexadecimal, with `0x` or without, whose membership bit does not matter.
-fn children(given: &[String]) -> Result<Vec<PKey>> {
+pub(super) fn children(given: &[String]) -> Result<Vec<PKey>> {
     let mut keys = Vec::new();
     for text in given {
         let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);

@@ -118,6 +118,17 @@ impl Shown {
         }
     }
 
+    /// Puts rows of interfaces and ports in the order of their hosts; those of one host stay as they are.
+    pub fn sort_by_host(&mut self, place: impl Fn(&str) -> usize) {
+        match self {
+            Self::Hosts(rows) => rows.sort_by_key(|row| place(&row.name)),
+            Self::Neighbors(rows) => rows.sort_by_key(|row| place(&row.host)),
+            Self::Paths(rows) => rows.sort_by_key(|row| place(&row.host)),
+            Self::Counters(rows) => rows.sort_by_key(|row| place(&row.node)),
+            Self::Groups(_) | Self::Links(_) | Self::Routes(_) | Self::Sm(_) => {}
+        }
+    }
+
     /// `{"schema": 1, "hosts": [...]}`.
     pub fn document(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_else(|_| json!({}));
@@ -157,6 +168,8 @@ pub struct HostRow {
     pub ipv4: Vec<String>,
     /// IPv6 addresses with their prefix lengths.
     pub ipv6: Vec<String>,
+    /// Process of the driver, if it is one of its own.
+    pub driver: Option<u32>,
 }
 
 /// A cable.

@@ -1,6 +1,6 @@
 //! Faces together: what is read of them, and what engines want done to them.
 
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, sync::Arc};
 
 use anyhow::{Context, Result};
 use ib_lab::{InterfaceId, ToHost};
@@ -16,18 +16,26 @@ use crate::os::{
     space::drop_together,
 };
 
-/// Buffers kept for frames when none is under way.
-const POOL: usize = 64;
-
 /// Faces, each with the number of its interface.
 #[derive(Debug)]
 pub(crate) struct Faces {
     all: Vec<Face>,
     /// Carrier of every interface, as last told.
     carriers: Vec<CarrierReason>,
-    pool: Pool,
     /// Descriptors: of interface i `first + 2 * i`, and one more for what the kernel tells.
     first: u64,
+}
+
+impl Face {
+    /// Hands the host a frame; its buffer comes back.
+    #[inline]
+    fn write(&mut self, frame: HostFrame) -> Arc<[u8]> {
+        let head = frame::head(&frame.head, &frame.offload);
+        if self.tap.write(&head, &frame.body).is_err() {
+            self.counters.host_refused += 1;
+        }
+        frame.body.into_buffer()
+    }
 }
 
 /// What a descriptor of a face is for.
@@ -47,7 +55,7 @@ impl Faces {
             poller.add(face.monitor.as_fd(), token + 1, Interest::Read).context("epoll")?;
         }
         let carriers = vec![CarrierReason::AdminDown; all.len()];
-        Ok(Self { all, carriers, pool: Pool::new(frame::BUFFER, POOL), first })
+        Ok(Self { all, carriers, first })
     }
 
     /// Which face a number of the poller's belongs to.
@@ -57,25 +65,30 @@ impl Faces {
         (id.0 < self.all.len()).then_some(if n % 2 == 0 { Spoke::Tap(id) } else { Spoke::Kernel(id) })
     }
 
-    /// The next frame that the host sends.
-    pub(crate) fn read(&mut self, id: InterfaceId, poller: &Poller) -> Option<(Payload, Offload)> {
+    /// The next frame that the host sends, in a buffer of the pool's.
+    pub(crate) fn read(
+        &mut self,
+        id: InterfaceId,
+        poller: &Poller,
+        pool: &mut Pool,
+    ) -> Option<(Payload, Offload)> {
         let face = &mut self.all[id.0];
         loop {
-            let mut buffer = self.pool.take();
-            let space = std::sync::Arc::get_mut(&mut buffer).map(frame::space)?;
+            let mut buffer = pool.take();
+            let space = Arc::get_mut(&mut buffer).map(frame::space)?;
             match face.tap.read(space) {
                 Ok(Some(len)) => match frame::received(buffer, len) {
                     Some(frame) => return Some(frame),
                     None => face.counters.bad_frame += 1,
                 },
                 Ok(None) => {
-                    self.pool.give(buffer);
+                    pool.give(buffer);
                     return None;
                 }
                 Err(error) => {
                     tracing::warn!(interface = %face.plan.name, %error, "reading the TAP");
                     let _ = poller.remove(face.tap.as_fd());
-                    self.pool.give(buffer);
+                    pool.give(buffer);
                     return None;
                 }
             }
@@ -98,11 +111,11 @@ impl Faces {
         face.resync().with_context(|| face.plan.name.clone())
     }
 
-    /// Does what an engine wants for its host.
-    pub(crate) fn carry_out(&mut self, id: InterfaceId, what: ToHost) {
+    /// Does what an engine wants for its host. Buffers of frames go to the pool.
+    pub(crate) fn carry_out(&mut self, id: InterfaceId, what: ToHost, pool: &mut Pool) {
         let face = &mut self.all[id.0];
         match what {
-            ToHost::Frame(frame) => self.write(id, frame),
+            ToHost::Frame(frame) => pool.give(face.write(frame)),
             ToHost::Carrier { on, reason } => {
                 if on != self.carriers[id.0].is_up() {
                     face.set_carrier(on);
@@ -121,14 +134,13 @@ impl Faces {
         }
     }
 
-    #[inline]
-    fn write(&mut self, id: InterfaceId, frame: HostFrame) {
-        let face = &mut self.all[id.0];
-        let head = frame::head(&frame.head, &frame.offload);
-        if face.tap.write(&head, &frame.body).is_err() {
-            face.counters.host_refused += 1;
+    /// Takes frames of hosts, or leaves them in the hosts' own queues.
+    pub(crate) fn listen(&self, poller: &Poller, on: bool) -> Result<()> {
+        let interest = if on { Interest::Read } else { Interest::Errors };
+        for (face, token) in self.all.iter().zip((self.first..).step_by(2)) {
+            poller.modify(face.tap.as_fd(), token, interest).context("epoll")?;
         }
-        self.pool.give(frame.body.into_buffer());
+        Ok(())
     }
 
     /// How many there are.
@@ -146,9 +158,27 @@ impl Faces {
         self.carriers.iter().filter(|reason| reason.is_up()).count()
     }
 
+    /// Interfaces that carry traffic and whose host may send.
+    pub(crate) fn sending(&mut self) -> usize {
+        let faces = self.all.iter_mut().zip(&self.carriers);
+        faces
+            .filter(|(_, carrier)| carrier.is_up())
+            .filter_map(|(face, _)| face.may_send().then_some(()))
+            .count()
+    }
+
     /// True once all carriers are on, and every host may send: some kernels take a moment after the carrier.
     pub(crate) fn are_ready(&mut self) -> bool {
         self.up() == self.all.len() && self.all.iter_mut().all(Face::may_send)
+    }
+
+    /// Lets kept interfaces go with this value after all.
+    pub(crate) fn release(&self) {
+        for face in &self.all {
+            if let Err(error) = face.tap.release() {
+                tracing::warn!(interface = %face.plan.name, %error, "cannot be removed");
+            }
+        }
     }
 
     /// Takes the interfaces away. Kept ones stay.

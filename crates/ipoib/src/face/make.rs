@@ -1,6 +1,6 @@
 //! Making an interface in a host.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::Result;
 
@@ -16,16 +16,18 @@ use crate::os::{
 pub(crate) enum Maker {
     /// A lab: the interface goes with it.
     Lab,
-    #[expect(dead_code, reason = "drivers are about to become processes")]
     /// A driver: the interface outlives it, and the next one takes it over as it is.
     Driver,
 }
+
+/// How long a driver waits for the one before it to let go of an interface.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes an interface in the calling thread's network namespace and sets it up; its carrier is still off.
 pub(crate) fn make(plan: FacePlan, maker: Maker) -> Result<Face> {
     let (tap, is_new) = match maker {
         Maker::Lab => (Tap::create(&plan.name)?, true),
-        Maker::Driver => Tap::keep(&plan.name)?,
+        Maker::Driver => Tap::keep(&plan.name, PATIENCE)?,
     };
     let mut netlink = Netlink::open()?;
     let index = tap.index();

@@ -10,7 +10,7 @@ mod rows;
 mod story;
 mod told;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use ib_wire::addr::{HwAddr, Mac};
 use ipoib_proto::Interface;
@@ -18,18 +18,42 @@ use ipoib_proto::Interface;
 pub(crate) use self::{
     faces::{Faces, Spoke},
     make::{Maker, make},
-    rows::{ip_group, join_words, rows},
+    rows::{ip_group, join_words, numbers, rows},
     told::Told,
 };
 use crate::os::{link::Netlink, monitor::Monitor, tap::Tap};
 
+/// Size of the buffers that frames are read into; anything else that carries one frame fits too.
+pub(crate) const BUFFER: usize = frame::BUFFER;
+
 /// An address with the length of its network part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Assigned {
+pub struct Assigned {
     /// The address.
-    pub(crate) addr: IpAddr,
+    pub addr: IpAddr,
     /// Bits of the network part.
-    pub(crate) prefix_len: u8,
+    pub prefix_len: u8,
+}
+
+impl fmt::Display for Assigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.prefix_len)
+    }
+}
+
+impl FromStr for Assigned {
+    type Err = String;
+
+    /// Reads `10.77.0.1/24` and `fd77::1/64`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("`{text}` is no address with a prefix length: write 10.77.0.1/24 or fd77::1/64");
+        let (addr, prefix_len) = text.split_once('/').ok_or_else(wrong)?;
+        let addr: IpAddr = addr.parse().map_err(|_| wrong())?;
+        let longest = if addr.is_ipv4() { 32 } else { 128 };
+        let prefix_len = prefix_len.parse().ok().filter(|len| *len <= longest).ok_or_else(wrong)?;
+        Ok(Self { addr, prefix_len })
+    }
 }
 
 /// What an interface is to be, before it exists.

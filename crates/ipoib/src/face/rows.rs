@@ -51,6 +51,7 @@ fn host(face: &Face, snapshot: Snapshot) -> HostRow {
         mtu: snapshot.link.as_ref().map_or(face.plan.mtu, |link| link.ip_mtu.into()),
         ipv4: text(true),
         ipv6: text(false),
+        driver: None,
     }
 }
 
@@ -119,7 +120,7 @@ fn counters(face: &Face, snapshot: &Snapshot) -> CounterRow {
 }
 
 /// The numbers of a flat structure by their names.
-fn numbers(value: &impl serde::Serialize) -> BTreeMap<String, u64> {
+pub(crate) fn numbers(value: &impl serde::Serialize) -> BTreeMap<String, u64> {
     let Ok(Value::Object(map)) = serde_json::to_value(value) else { return BTreeMap::new() };
     map.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect()
 }

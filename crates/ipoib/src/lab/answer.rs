@@ -7,7 +7,7 @@ use ib_fabric::topology::Topology;
 use ib_lab::ManagerConfig;
 use ib_wire::addr::PortNum;
 
-use super::{Running, hosts, show};
+use super::{Running, hosts};
 use crate::{
     capture::CaptureStatus,
     control::{CaptureFilter, Entry, Environment, HostFault, LabInfo, LinkFault, Reply, Request},
@@ -18,15 +18,12 @@ impl Running {
     /// Carries out one request. True if it asks for the end of the lab.
     pub(super) fn answer(&mut self, request: Request) -> bool {
         match request {
-            Request::Show { noun, host, reply } => {
-                let known = host.as_ref().is_none_or(|h| self.topology.find(h).is_some());
-                let shown = if known {
-                    Ok(show::rows(self, noun, host.as_deref(), Vec::new()))
-                } else {
-                    Err(no_host(host))
-                };
-                let _ = reply.send(shown.map_err(|error| error.to_string()));
-            }
+            Request::Show { noun, host, reply } => match host {
+                Some(host) if self.topology.find(&host).is_none() => {
+                    let _ = reply.send(Err(no_host(Some(host)).to_string()));
+                }
+                host => self.show(noun, host, reply),
+            },
             Request::FaultLink { link, fault, reply } => {
                 let _ = reply.send(self.fault_link(&link, fault).map_err(sentence));
             }

@@ -11,15 +11,20 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use ib_lab::{InterfaceId, Lab};
-use ib_wire::addr::PKey;
+use ib_fabric::{
+    Fabric,
+    topology::{NodeKind, Topology},
+};
+use ib_lab::{InterfaceConfig, InterfaceId, Lab};
+use ib_wire::addr::{PKey, PortNum};
 
 use super::{
     addresses::{assign, hosts_file},
+    drivers::DriverPlan,
     sysfs,
 };
 use crate::{
-    face::{self, Face, FacePlan, Maker},
+    face::{self, Assigned, Face, FacePlan, Maker},
     os::space::{Ground, HostSpace, HostSpec},
 };
 
@@ -31,7 +36,16 @@ const HOSTNAME: &str = "hostname";
 #[derive(Clone, Debug)]
 pub(super) struct HostPlan {
     pub(super) name: Arc<str>,
+    /// Its interfaces and their addresses, whoever makes them.
+    named: Vec<(String, Vec<Assigned>)>,
+    /// Those that the lab makes.
     faces: Vec<(InterfaceId, FacePlan)>,
+}
+
+impl HostPlan {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), named: Vec::new(), faces: Vec::new() }
+    }
 }
 
 /// A host and its interfaces.
@@ -46,7 +60,7 @@ pub(super) fn plan(lab: &Lab, children: &[PKey]) -> Vec<HostPlan> {
     let mut hosts: Vec<HostPlan> = Vec::new();
     for (id, attached) in lab.interfaces() {
         if hosts.last().is_none_or(|host| *host.name != *attached.host) {
-            hosts.push(HostPlan { name: attached.host.as_str().into(), faces: Vec::new() });
+            hosts.push(HostPlan::new(&attached.host));
         }
         if let Some(host) = hosts.last_mut() {
             let face = FacePlan::new(host.name.clone(), attached.name.clone(), &attached.engine);
@@ -58,10 +72,41 @@ pub(super) fn plan(lab: &Lab, children: &[PKey]) -> Vec<HostPlan> {
         let alone = host.faces.len() == 1;
         for (_, face) in &mut host.faces {
             face.alone = alone;
-            face.addresses.extend(assign(count, number + 1, nth(&face.name, children)));
+            let addresses = assign(count, number + 1, nth(&face.name, children));
+            face.addresses.extend(addresses);
+            host.named.push((face.name.clone(), addresses.to_vec()));
         }
     }
     hosts
+}
+
+/// The hosts of a lab whose drivers are processes of their own, and what these are to be.
+pub(super) fn plan_apart(
+    topology: &Topology,
+    fabric: &Fabric,
+    settings: &InterfaceConfig,
+) -> (Vec<HostPlan>, Vec<DriverPlan>) {
+    let nodes: Vec<_> = topology.nodes.iter().filter(|node| node.kind == NodeKind::Hca).collect();
+    let (mut hosts, mut drivers) = (Vec::new(), Vec::new());
+    for (host, node) in nodes.iter().enumerate() {
+        let mut plan = HostPlan::new(&node.name);
+        for port in (1..=node.port_count).map(PortNum) {
+            let Some(end) = fabric.end_port(&node.name, port) else { continue };
+            let parent = format!("ib{}", port.0 - 1);
+            let mut named = |name: String| {
+                let addresses = assign(nodes.len(), host + 1, nth(&name, &settings.children)).to_vec();
+                plan.named.push((name, addresses.clone()));
+                addresses
+            };
+            let addresses = named(parent.clone());
+            let children = settings.children_of(fabric.port_view(end).guid);
+            let children = children.map(|key| (key, named(format!("{parent}.{:04x}", key.0)))).collect();
+            let (node, shares_host) = (node.name.clone(), node.port_count > 1);
+            drivers.push(DriverPlan { host, node, port, shares_host, addresses, children });
+        }
+        hosts.push(plan);
+    }
+    (hosts, drivers)
 }
 
 /// The number of an interface of this name among all that a host can have, so that all who are in a partition are in
@@ -77,9 +122,9 @@ fn nth(name: &str, children: &[PKey]) -> usize {
 /// Writes the files all nodes see, and those of each host.
 pub(super) fn write_files(dir: &Path, ground: &Ground, hosts: &[HostPlan]) -> Result<Vec<HostSpec>> {
     let names = hosts.iter().flat_map(|host| {
-        host.faces.iter().enumerate().map(|(nth, (_, face))| {
-            let name = if nth == 0 { host.name.to_string() } else { format!("{}-{}", host.name, face.name) };
-            (name, face.addresses.iter().skip(1).map(|a| a.addr).collect())
+        host.named.iter().enumerate().map(|(nth, (interface, addresses))| {
+            let name = if nth == 0 { host.name.to_string() } else { format!("{}-{interface}", host.name) };
+            (name, addresses.iter().map(|a| a.addr).collect())
         })
     });
     write(dir.join(HOSTS), &hosts_file(names))?;

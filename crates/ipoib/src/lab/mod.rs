@@ -7,10 +7,12 @@ mod addresses;
 mod answer;
 mod capture;
 mod child;
+mod drivers;
 mod environment;
 mod hosts;
 mod opensm;
 mod progress;
+mod questions;
 mod runtime;
 mod show;
 mod story;
@@ -31,10 +33,12 @@ use ib_wire::{
 };
 
 use self::{
-    child::Child, opensm::OpenSm, progress::Progress, runtime::Runtime, switches::Switches, sysfs::Sysfs,
+    child::Child, drivers::Drivers, opensm::OpenSm, progress::Progress, questions::Questions,
+    runtime::Runtime, switches::Switches, sysfs::Sysfs,
 };
 use crate::{
-    cli::{LabPlan, SmChoice},
+    attach::Attach,
+    cli::{LabPlan, Shape, SmChoice},
     control::{ControlServer, SOCKET},
     os::{
         clock, limits,
@@ -80,6 +84,9 @@ struct Running {
     /// What hosts and switches begin with.
     ground: Ground,
     switches: Switches,
+    /// Drivers that are processes of their own; none unless isolated.
+    drivers: Drivers,
+    questions: Questions,
 }
 
 /// Brings the lab up, runs the command or waits for a signal, and ends it.
@@ -89,12 +96,21 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     limits::raise_open_files().context("open files")?;
     let name = plan.name.clone().map_or_else(free_name, Ok)?;
     let dir = RunDir::create(&name)?;
-    let progress = Progress::new(plan.verbosity, plan.has_hosts, &name, &plan.topology.counts().to_string());
+    let progress = Progress::new(
+        plan.verbosity,
+        plan.shape != Shape::FabricAlone,
+        &name,
+        &plan.topology.counts().to_string(),
+    );
 
     let seed = plan.seed.unwrap_or_else(|| started.as_nanos() ^ u64::from(std::process::id()) << 40);
     let manager = manager_config(&plan)?;
-    let lab = Lab::new(lab_config(&plan, &manager, seed)?, started)?;
-    let hosts = hosts::plan(&lab, &plan.children);
+    let (config, interfaces) = lab_config(&plan, &manager, seed)?;
+    let lab = Lab::new(config, started)?;
+    let (hosts, drivers) = match plan.shape {
+        Shape::Isolated => hosts::plan_apart(&plan.topology, lab.fabric(), &interfaces),
+        Shape::Together | Shape::FabricAlone => (hosts::plan(&lab, &plan.children), Vec::new()),
+    };
     let names: Vec<_> = hosts.iter().map(|host| &*host.name).collect();
     let ground = sysfs::prepare(dir.path(), &names).context("files of the hosts")?;
     let specs = hosts::write_files(dir.path(), &ground, &hosts)?;
@@ -112,11 +128,12 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         }
     })?;
 
-    let ports = (!plan.has_hosts).then(|| match plan.sm {
+    let ports = (plan.shape == Shape::FabricAlone).then(|| match plan.sm {
         SmChoice::None => Vec::new(),
         _ => cabled_ports(runtime.lab.fabric()),
     });
-    let LabPlan { topology, sm, place, partitions, lids, capture, command, .. } = plan;
+    let drivers = Drivers::new(drivers, &plan, dir.path());
+    let LabPlan { topology, shape, sm, place, partitions, lids, attach, capture, command, .. } = plan;
     let mut running = Running {
         name,
         topology,
@@ -133,9 +150,16 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         is_up: false,
         ground,
         switches: Switches::default(),
+        drivers,
+        questions: Questions::default(),
     };
     running.link_programs()?;
     running.runtime.serve_programs(running.dir.path())?;
+    if shape != Shape::Together {
+        let socket = attach.socket.unwrap_or_else(|| running.dir.path().join(drivers::SOCKET));
+        let _ = fs::remove_file(&socket);
+        running.runtime.serve_drivers(&socket, attach.config)?;
+    }
     if let Some(path) = capture {
         let runtime = &mut running.runtime;
         runtime.captures.start_file(&mut runtime.lab, &running.topology, &path, clock::now())?;
@@ -150,6 +174,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     }
     let code = running.serve(&progress, command, unmanaged);
     running.end_opensm();
+    running.drivers.end();
     let now = clock::now();
     running.runtime.captures.finish(&mut running.runtime.lab, now);
     drop(control);
@@ -191,8 +216,11 @@ impl Running {
             }
             if turn.child {
                 self.watch_opensm()?;
+                self.drivers.reap(clock::now())?;
             }
+            self.settle_questions();
             let now = clock::now();
+            self.drivers.run(now, &self.runtime.spaces, self.dir.path())?;
             self.runtime.captures.reap(&mut self.runtime.lab, now);
             if let Some(running) = &mut child
                 && let Some(code) = running.poll().context("waiting for the command")?
@@ -208,8 +236,11 @@ impl Running {
     /// True once hosts can talk; of a fabric alone, once all its cabled ports are Active, or nobody is to make them.
     fn is_ready(&mut self, progress: &Progress) -> bool {
         let Some(ports) = &mut self.ports else {
-            progress.carriers(self.runtime.faces.up(), self.runtime.faces.len());
-            return self.runtime.is_ready();
+            let (here, apart) = (&self.runtime.faces, self.runtime.attach.as_ref());
+            let up = here.up() + apart.map_or(0, Attach::up);
+            let all = here.len() + self.drivers.interfaces();
+            progress.carriers(up, all);
+            return up == all && self.runtime.is_ready();
         };
         let fabric = self.runtime.lab.fabric();
         // Those at the end are no longer waited for.
@@ -224,10 +255,12 @@ impl Running {
 
     /// How long a turn of the loop may take: what has no descriptor is looked at now and then.
     fn limit(&self) -> Option<Duration> {
-        let all_have_carrier =
-            !self.is_up && self.ports.is_none() && self.runtime.faces.up() == self.runtime.faces.len();
-        let captures = self.runtime.captures.any();
-        all_have_carrier.then_some(LOOK_AGAIN).or_else(|| captures.then_some(REAP_CAPTURES))
+        let faces = &self.runtime.faces;
+        let all_have_carrier = !self.is_up && faces.len() > 0 && faces.up() == faces.len();
+        let look = all_have_carrier.then_some(LOOK_AGAIN);
+        let captures = self.runtime.captures.any().then_some(REAP_CAPTURES);
+        let due = [self.drivers.poll_timeout(), self.questions.poll_timeout()].into_iter().flatten().min();
+        [look, captures, due.map(|at| at.since(clock::now()))].into_iter().flatten().min()
     }
 
     /// The space of a host.
@@ -313,7 +346,8 @@ fn manager_config(plan: &LabPlan) -> Result<ManagerConfig> {
     Ok(ManagerConfig { place: None, sm, partitions })
 }
 
-fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<LabConfig> {
+/// How the lab is to be, and how interfaces are set that are not its own.
+fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<(LabConfig, InterfaceConfig)> {
     let mut config = LabConfig::new(plan.topology.clone());
     config.seed = seed;
     config.managers = Vec::new();
@@ -324,8 +358,8 @@ fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<LabC
         members: plan.partitions.as_ref().map(|_| manager.partitions.clone()),
         ..InterfaceConfig::default()
     };
-    config.interfaces = plan.has_hosts.then_some(interfaces);
-    Ok(config)
+    config.interfaces = (plan.shape == Shape::Together).then(|| interfaces.clone());
+    Ok((config, interfaces))
 }
 
 fn read_lids(path: &std::path::Path) -> Result<Vec<(Guid, Lid)>> {

@@ -7,7 +7,7 @@ use std::{path::Path, sync::mpsc::Receiver, time::Duration};
 
 use anyhow::{Context, Result};
 use ib_lab::{InterfaceId, Lab, Output};
-use ib_wire::time::Instant;
+use ib_wire::{payload::Pool, time::Instant};
 
 use super::{
     capture::Captures,
@@ -16,8 +16,9 @@ use super::{
     umad::{self, Umad},
 };
 use crate::{
+    attach::{self, Attach, AttachConfig, FromDriver, Heard},
     control::{Request, schema::CounterRow},
-    face::{Face, Faces, Spoke, Told},
+    face::{self, Face, Faces, Spoke, Told},
     os::{
         clock,
         poller::{Interest, Poller, Ready},
@@ -27,12 +28,17 @@ use crate::{
     },
 };
 
+/// Buffers kept for packets when none is under way.
+const POOL: usize = 64;
+
 /// The running lab.
 pub(super) struct Runtime {
     pub(super) lab: Lab,
     pub(super) faces: Faces,
     pub(super) spaces: Vec<HostSpace>,
     pub(super) captures: Captures,
+    /// Drivers that are processes of their own; none until [`Runtime::serve_drivers`].
+    pub(super) attach: Option<Attach>,
     /// Programs that speak MADs; none until [`Runtime::serve_programs`].
     umad: Option<Umad>,
     /// What the nodes see of their adapters.
@@ -41,6 +47,7 @@ pub(super) struct Runtime {
     poller: Poller,
     signals: Signals,
     bell: Waker,
+    pool: Pool,
     ready: Vec<Ready>,
     /// Frames taken from one TAP before the next has its turn.
     burst: usize,
@@ -83,12 +90,14 @@ impl Runtime {
             faces,
             spaces,
             captures: Captures::default(),
+            attach: None,
             umad: None,
             sysfs,
             requests,
             poller,
             signals,
             bell,
+            pool: Pool::new(face::BUFFER, POOL),
             ready: Vec::new(),
             burst,
         })
@@ -112,7 +121,8 @@ impl Runtime {
         let now = clock::now();
         let due = self.lab.poll_timeout().map(|at| at.since(now));
         let files = self.sysfs.poll_timeout().map(|at| at.since(now));
-        let timeout = [due, files, limit].into_iter().flatten().min();
+        let unread = self.attach.as_ref().is_some_and(Attach::has_unread).then_some(Duration::ZERO);
+        let timeout = [due, files, limit, unread].into_iter().flatten().min();
         self.ready.clear();
         self.ready.extend(self.poller.wait(timeout).context("epoll")?);
         let now = clock::now();
@@ -121,6 +131,7 @@ impl Runtime {
             match self.ready[k].token {
                 token::SIGNALS => self.take_signals(&mut turn)?,
                 token::BELL => turn.requests |= self.bell.drain(),
+                attach::FIRST_TOKEN.. => self.hear_driver(now, self.ready[k]),
                 umad::FIRST_TOKEN.. => self.hear_program(now, self.ready[k]),
                 other => match self.faces.spoke(other) {
                     Some(Spoke::Tap(id)) => self.read_tap(now, id),
@@ -129,6 +140,8 @@ impl Runtime {
                 },
             }
         }
+        let unread = self.attach.as_mut().map(Attach::take_unread).unwrap_or_default();
+        unread.into_iter().for_each(|connection| self.read_ring(now, connection));
         if self.lab.poll_timeout().is_some_and(|at| at <= now) {
             self.lab.handle_timeout(now);
             self.flush();
@@ -149,6 +162,36 @@ impl Runtime {
     /// What was counted of programs that speak MADs.
     pub(super) fn program_counters(&self) -> Vec<CounterRow> {
         self.umad.as_ref().map(|umad| umad.counters(&self.lab)).unwrap_or_default()
+    }
+
+    /// Opens the socket for drivers that are processes of their own.
+    pub(super) fn serve_drivers(&mut self, path: &Path, config: AttachConfig) -> Result<()> {
+        self.attach = Some(Attach::start(path, config, &self.poller)?);
+        Ok(())
+    }
+
+    fn hear_driver(&mut self, now: Instant, ready: Ready) {
+        let Some(attach) = &mut self.attach else { return };
+        let heard = attach.handle(now, ready, &mut self.lab, &self.poller);
+        self.flush();
+        if let Heard::Ring(connection) = heard {
+            self.read_ring(now, connection);
+        }
+    }
+
+    fn read_ring(&mut self, now: Instant, connection: u32) {
+        for _ in 0..self.burst {
+            let Some(attach) = &mut self.attach else { return };
+            let said = attach.read(now, connection, &mut self.lab, &self.poller, &mut self.pool);
+            let Some((client, FromDriver { nth, request })) = said else { return self.flush() };
+            if let Err(error) = self.lab.handle_request(now, client, nth, request) {
+                tracing::debug!(%error, nth, "a driver's wish");
+            }
+            self.flush();
+        }
+        if let Some(attach) = &mut self.attach {
+            attach.leave_unread(connection);
+        }
     }
 
     fn hear_program(&mut self, now: Instant, ready: Ready) {
@@ -177,7 +220,8 @@ impl Runtime {
 
     fn read_tap(&mut self, now: Instant, id: InterfaceId) {
         for _ in 0..self.burst {
-            let Some((payload, offload)) = self.faces.read(id, &self.poller) else { return };
+            let frame = self.faces.read(id, &self.poller, &mut self.pool);
+            let Some((payload, offload)) = frame else { return };
             self.lab.handle_host_frame(now, id, payload, offload);
             self.flush();
         }
@@ -212,8 +256,12 @@ impl Runtime {
     fn flush(&mut self) {
         while let Some(output) = self.lab.poll_output() {
             match output {
-                Output::Host { interface, what } => self.faces.carry_out(interface, what),
-                Output::Client { .. } => {}
+                Output::Host { interface, what } => self.faces.carry_out(interface, what, &mut self.pool),
+                Output::Client { client, notice } => {
+                    if let Some(attach) = &mut self.attach {
+                        attach.deliver(client, notice, &self.lab, &mut self.pool);
+                    }
+                }
                 Output::Manager { manager, event } => story::manager(manager, &event),
                 Output::Program(incoming) => {
                     if let Some(umad) = &mut self.umad {

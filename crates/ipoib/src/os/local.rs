@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    io::IoSlice,
+    io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -14,12 +14,15 @@ use std::{
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-        SocketFlags, SocketType, accept_with, bind, listen, recv, send, sendmsg, socket_with, socketpair,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
+        listen, recv, recvmsg, send, sendmsg, socket_with, socketpair,
     },
 };
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+/// Descriptors that go with one packet at most.
+pub const MAX_FDS: usize = 4;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -30,9 +33,14 @@ pub struct Listener(OwnedFd);
 impl Listener {
     /// Makes the socket at `path`, for its owner alone.
     pub fn bind(path: &Path) -> io::Result<Self> {
+        Self::bind_for(path, 0o600)
+    }
+
+    /// Makes the socket at `path`, for those whom the file mode lets write.
+    pub fn bind_for(path: &Path, mode: u32) -> io::Result<Self> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
         bind(&socket, &SocketAddrUnix::new(path)?)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         listen(&socket, BACKLOG)?;
         Ok(Self(socket))
     }
@@ -54,17 +62,47 @@ impl AsFd for Listener {
 pub struct Packets(OwnedFd);
 
 impl Packets {
+    /// Connects to the socket at `path`.
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(Self(socket))
+    }
+
+    /// The next packet, and the descriptors that came with it: its length in `space`, 0 at the end of the connection.
+    /// None if there is none now.
+    pub fn receive_with(&self, space: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<Option<usize>> {
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut room);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = unless_it_waits(recvmsg(&self.0, &mut [IoSliceMut::new(space)], &mut control, flags))?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                fds.extend(rights);
+            }
+        }
+        Ok(received.map(|received| received.bytes))
+    }
+
+    /// True if the far side has closed the connection and nothing it said is left.
+    pub fn is_over(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(&self.0, &mut [0u8; 1][..], flags) {
+            Ok((_, len)) => len == 0,
+            Err(error) => error != Errno::AGAIN && error != Errno::INTR,
+        }
+    }
+
     /// The next packet: its length in `space`, 0 at the end of the connection. None if there is none now.
     pub fn receive(&self, space: &mut [u8]) -> io::Result<Option<usize>> {
         Ok(unless_it_waits(recv(&self.0, space, RecvFlags::empty()))?.map(|(len, _)| len))
     }
 
-    /// Sends a packet, and a descriptor with it; an error if there is no room.
-    pub fn send(&self, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    /// Sends a packet, and up to [`MAX_FDS`] descriptors with it; an error if there is no room.
+    pub fn send(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let fds = fd.as_ref().map(std::slice::from_ref);
-        if let Some(fds) = fds {
+        if !fds.is_empty() {
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
         sendmsg(&self.0, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)?;
@@ -126,17 +164,19 @@ mod tests {
         let path = std::env::temp_dir().join(format!("ipoib-local-{}", std::process::id()));
         let listener = Listener::bind(&path).unwrap();
         assert!(listener.accept().unwrap().is_none());
-        let client = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None).unwrap();
-        rustix::net::connect(&client, &SocketAddrUnix::new(&path).unwrap()).unwrap();
-        let client = Packets(client);
+        let client = Packets::connect(&path).unwrap();
         let server = listener.accept().unwrap().expect("a connection");
         let mut space = [0; 16];
         assert_eq!(server.receive(&mut space).unwrap(), None);
-        client.send(b"one", None).unwrap();
-        client.send(b"three", Some(client.as_fd())).unwrap();
+        client.send(b"one", &[]).unwrap();
+        client.send(b"three", &[client.as_fd(), server.as_fd()]).unwrap();
         assert_eq!(server.receive(&mut space).unwrap(), Some(3));
-        assert_eq!(server.receive(&mut space).unwrap(), Some(5));
+        let mut fds = Vec::new();
+        assert_eq!(server.receive_with(&mut space, &mut fds).unwrap(), Some(5));
+        assert_eq!(fds.len(), 2);
+        assert!(!server.is_over());
         drop(client);
+        assert!(server.is_over());
         assert_eq!(server.receive(&mut space).unwrap(), Some(0));
         fs::remove_file(path).unwrap();
     }

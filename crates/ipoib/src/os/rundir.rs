@@ -151,6 +151,16 @@ impl Drop for RunDir {
     }
 }
 
+/// The directory of the lab `name`, whether it runs or not.
+pub fn path(name: &str) -> PathBuf {
+    base().join(name)
+}
+
+/// Where drivers remember their ports. No lab can be called that.
+pub fn ports() -> PathBuf {
+    base().join(".ports")
+}
+
 /// The place of all labs of this user. The same inside and outside the user namespace a lab may have entered.
 fn base() -> PathBuf {
     let euid = geteuid().as_raw();

@@ -7,6 +7,7 @@
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -17,6 +18,9 @@ use rustix::{
 };
 
 use super::vnet::VNET_HEADER_LEN;
+
+/// Time between two looks whether an interface is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 const DEVICE: &str = "/dev/net/tun";
 
@@ -55,7 +59,9 @@ pub enum TapError {
     #[error("{0:?}: not an interface name: use 1 to 15 characters without `/`, `:` or space")]
     Name(String),
     /// The network namespace has such an interface.
-    #[error("{0}: an interface of that name exists: choose another name or `ip link delete {0}`")]
+    #[error(
+        "{0}: an interface of that name exists, or is in use: choose another name or `ip link delete {0}`"
+    )]
     Exists(String),
     /// The network namespace belongs to somebody else.
     #[error("{0}: no right to make an interface in this network namespace (CAP_NET_ADMIN is missing)")]
@@ -115,11 +121,17 @@ impl Tap {
     }
 
     /// Makes an interface that stays when this value goes, or takes over the one that stayed: its carrier is off, all
-    /// else is as it was. True if it is new.
-    pub fn keep(name: &str) -> Result<(Self, bool), TapError> {
+    /// else is as it was. True if it is new. Waits until whoever has it lets go of it, at most `patience`.
+    pub fn keep(name: &str, patience: Duration) -> Result<(Self, bool), TapError> {
         let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
         let is_new = socket.and_then(|socket| netdevice::name_to_index(socket, name)).is_err();
-        let tap = Self::open(name, 0)?;
+        let end = Instant::now() + patience;
+        let tap = loop {
+            match Self::open(name, 0) {
+                Err(TapError::Exists(_)) if Instant::now() < end => std::thread::sleep(LOOK_AGAIN),
+                opened => break opened?,
+            }
+        };
         tap.persist(true).map_err(|error| tap.refused("TUNSETPERSIST", error))?;
         Ok((tap, is_new))
     }

@@ -4,6 +4,8 @@ mod fabric;
 mod interface;
 mod manager;
 
+use std::collections::HashMap;
+
 use self::interface::Owners;
 use super::Running;
 use crate::control::schema::{Noun, Shown};
@@ -35,6 +37,9 @@ pub(super) fn rows(lab: &Running, noun: Noun, host: Option<&str>, drivers: Vec<S
     if let Some(host) = host {
         shown.keep_host(host);
     }
+    let places: HashMap<&str, usize> =
+        lab.topology.nodes.iter().enumerate().map(|(place, node)| (node.name.as_str(), place)).collect();
+    shown.sort_by_host(|name| places.get(name).copied().unwrap_or(usize::MAX));
     shown
 }
 

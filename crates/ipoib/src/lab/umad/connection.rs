@@ -111,7 +111,7 @@ impl Connection {
             poller.add(&open.stream, token, Interest::Read)?;
         }
         let packet = serde_json::to_vec(&answer.reply).map_err(io::Error::other)?;
-        self.packets.send(&packet, answer.stream.as_ref().map(AsFd::as_fd))
+        self.packets.send(&packet, answer.stream.as_ref().map(AsFd::as_fd).as_slice())
     }
 
     fn carry_out(&mut self, request: Request, issm: &Path, lab: &mut Lab) -> Result<Answer, Refusal> {

@@ -1,0 +1,179 @@
+//! The driver's side: the port, while there is one.
+
+use std::{
+    io::{self, Write},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
+
+use ib_lab::PortRequest;
+use ib_wire::payload::Pool;
+
+use super::{
+    hello::{Greeting, Hello, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
+    record::{self, FromFabric, LONGEST},
+};
+use crate::{
+    control::schema::Shown,
+    os::{
+        bell::Bell,
+        local::Packets,
+        ring::{Rings, Side},
+    },
+};
+
+/// Why there is no port, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    /// The fabric ended, or cannot be reached.
+    #[error("the fabric is gone")]
+    Gone,
+    /// The fabric does not want us, now or ever.
+    #[error("{why}")]
+    Refused {
+        /// A sentence for people.
+        why: String,
+        /// It may be another time.
+        again: bool,
+    },
+    /// What it says makes no sense.
+    #[error("the fabric makes no sense: {0}")]
+    Broken(String),
+}
+
+/// A connection to a fabric that has not answered yet.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    packets: Packets,
+}
+
+impl Asking {
+    /// Connects, and says hello.
+    pub(crate) fn start(socket: &Path, hello: &Hello) -> io::Result<Self> {
+        let packets = Packets::connect(socket)?;
+        packets.send(&emit(hello), &[])?;
+        Ok(Self { packets })
+    }
+
+    /// The port, once the fabric has answered.
+    pub(crate) fn poll(self) -> Result<Result<(Port, Granted), Self>, Lost> {
+        let (mut space, mut fds) = (vec![0; MAX_MESSAGE], Vec::new());
+        let len = match self.packets.receive_with(&mut space, &mut fds) {
+            Ok(None) => return Ok(Err(self)),
+            Ok(Some(0)) | Err(_) => return Err(Lost::Gone),
+            Ok(Some(len)) => len,
+        };
+        match read(&space[..len]).map_err(Lost::Broken)? {
+            Greeting::Refused { why, again } => Err(Lost::Refused { why, again }),
+            Greeting::Welcome { token, qpns } => {
+                let port = Port::new(self.packets, fds).map_err(|error| Lost::Broken(error.to_string()))?;
+                Ok(Ok((port, Granted { token, qpns })))
+            }
+        }
+    }
+}
+
+impl AsFd for Asking {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.packets.as_fd()
+    }
+}
+
+/// What came with a port.
+#[derive(Clone, Debug)]
+pub(crate) struct Granted {
+    /// To be shown the next time.
+    pub(crate) token: Token,
+    /// The queue pairs.
+    pub(crate) qpns: Vec<u32>,
+}
+
+/// A port of a fabric that runs elsewhere.
+#[derive(Debug)]
+pub(crate) struct Port {
+    packets: Packets,
+    rings: Rings,
+    bell: Bell,
+}
+
+impl Port {
+    fn new(packets: Packets, fds: Vec<OwnedFd>) -> io::Result<Self> {
+        let short =
+            |_| io::Error::new(io::ErrorKind::InvalidData, "two descriptors should come with a welcome");
+        let [memory, bell] = <[OwnedFd; 2]>::try_from(fds).map_err(short)?;
+        let bell = Bell::from(bell);
+        let rings = Rings::map(memory.as_fd(), Side::Guest, &bell)?;
+        Ok(Self { packets, rings, bell })
+    }
+
+    /// The connection: readable when the fabric has something to say beside the rings.
+    pub(crate) const fn connection(&self) -> &Packets {
+        &self.packets
+    }
+
+    /// The bell: readable when the rings have something, or room.
+    pub(crate) const fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// The next thing that the fabric says in its ring, in a buffer of the pool's.
+    pub(crate) fn read(&mut self, pool: &mut Pool) -> Result<Option<FromFabric>, Lost> {
+        let broken = |error: &dyn std::error::Error| Lost::Broken(error.to_string());
+        loop {
+            let mut buffer = pool.take();
+            let Some(space) = Arc::get_mut(&mut buffer) else { return Ok(None) };
+            if let Some(len) = self.rings.reader.read(space).map_err(|error| broken(&error))? {
+                return record::from_fabric(buffer, len).map(Some).map_err(|error| broken(&error));
+            }
+            pool.give(buffer);
+            if self.rings.reader.sleeps() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Says what interface `nth` wants. False if there is no room: the bell rings when there is.
+    pub(crate) fn write(&mut self, nth: usize, request: &PortRequest) -> Result<bool, Lost> {
+        let pieces = record::of_request(nth, request);
+        let broken = |error: crate::os::ring::Broken| Lost::Broken(error.to_string());
+        loop {
+            if self.rings.writer.write(&pieces.slices()).map_err(broken)? {
+                return Ok(true);
+            }
+            if self.rings.writer.waits_for_room(LONGEST).map_err(broken)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// True if whatever may come next has room. If not, the bell rings when there is.
+    pub(crate) fn has_room(&mut self) -> Result<bool, Lost> {
+        let waits = self.rings.writer.waits_for_room(LONGEST);
+        waits.map(|waits| !waits).map_err(|error| Lost::Broken(error.to_string()))
+    }
+
+    /// What the fabric says beside the rings.
+    pub(crate) fn listen(&self) -> Result<Option<ToDriver>, Lost> {
+        let mut space = vec![0; MAX_MESSAGE];
+        match self.packets.receive(&mut space) {
+            Ok(None) => Ok(None),
+            Ok(Some(0)) | Err(_) => Err(Lost::Gone),
+            Ok(Some(len)) => read(&space[..len]).map(Some).map_err(Lost::Broken),
+        }
+    }
+
+    /// Says how many interfaces carry traffic.
+    pub(crate) fn tell_up(&self, interfaces: usize) {
+        // A fabric that has gone is noticed by reading.
+        let _ = self.packets.send(&emit(&ToFabric::Up { interfaces }), &[]);
+    }
+
+    /// Answers a question.
+    pub(crate) fn answer(&self, id: u64, shown: &Shown) -> io::Result<()> {
+        let memory = rustix::fs::memfd_create("ipoib answer", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let mut file = std::fs::File::from(memory);
+        file.write_all(&serde_json::to_vec(shown)?)?;
+        self.packets.send(&emit(&ToFabric::Shown { id }), &[file.as_fd()])
+    }
+}

@@ -1,0 +1,632 @@
+//! The fabric's side: who has which port, and what goes to and fro.
+//!
+//! Every driver has rings, a bell and a queue of its own. One that is stopped, or writes nonsense, is nobody else's
+//! concern: what does not fit its ring is dropped and counted.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Seek},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use ib_fabric::PortId;
+use ib_lab::{ClientId, Lab, LabError, PortNotice};
+use ib_wire::{
+    addr::{PortNum, Qpn},
+    mad::attr::PortState,
+    payload::Pool,
+    time::Instant,
+    ud::PortEvent,
+};
+
+use super::{
+    hello::{Greeting, Hello, MAX_INTERFACES, MAX_MESSAGE, ToDriver, ToFabric, Token, VERSION, emit, read},
+    record::{self, FromDriver, LONGEST},
+};
+use crate::{
+    control::schema::{CounterRow, HostRow, Noun, Shown},
+    os::{
+        bell::Bell,
+        local::{Listener, Packets},
+        poller::{Interest, Poller, Ready},
+        ring::{self, Rings, Side},
+    },
+};
+
+/// Tokens of the poller from here on are ours.
+pub(crate) const FIRST_TOKEN: u64 = 1 << 48;
+/// Connections at one time.
+const MAX_CONNECTIONS: usize = 1 << 14;
+/// Longest answer to a question, in bytes.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// What the attach socket is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachConfig {
+    /// Who may connect: the socket's file mode.
+    pub mode: u32,
+    /// Bytes of each ring: a power of two.
+    pub ring: u32,
+}
+
+impl Default for AttachConfig {
+    fn default() -> Self {
+        Self { mode: 0o600, ring: 1 << 20 }
+    }
+}
+
+/// All drivers of a fabric that are processes of their own.
+#[derive(Debug)]
+pub(crate) struct Attach {
+    listener: Listener,
+    config: AttachConfig,
+    connections: BTreeMap<u32, Connection>,
+    last: u32,
+    clients: BTreeMap<ClientId, u32>,
+    /// Who has had which port.
+    identities: BTreeMap<PortId, Identity>,
+    /// Connections whose rings have not been read to the end.
+    unread: Vec<u32>,
+    answers: Vec<Answer>,
+    /// Space for the partition table of a port.
+    keys: Vec<u8>,
+}
+
+/// Whose a port is, as long as the fabric runs.
+#[derive(Debug)]
+struct Identity {
+    token: Token,
+    qpns: Vec<u32>,
+    /// `h1`, and the names of its interfaces.
+    node: String,
+    interfaces: Vec<String>,
+    counters: Counters,
+}
+
+/// What happens between a fabric and the driver of one port.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+struct Counters {
+    /// Times a driver has got the port.
+    attached: u64,
+    /// Datagrams, MADs and commands of the driver.
+    from_driver: u64,
+    /// Datagrams and MADs for the driver.
+    to_driver: u64,
+    #[serde(skip)]
+    drops: Drops,
+}
+
+/// What is lost between them.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+struct Drops {
+    /// For the driver, and its ring was full: it is stopped, or too slow.
+    driver_ring_full: u64,
+    /// Of the driver, and made no sense.
+    driver_bad_record: u64,
+    /// For the driver, but none was there any more.
+    driver_gone: u64,
+}
+
+/// A connection, and the port that it has.
+#[derive(Debug)]
+struct Connection {
+    packets: Packets,
+    driver: Option<Driver>,
+}
+
+/// A driver that has a port.
+#[derive(Debug)]
+struct Driver {
+    client: ClientId,
+    port: PortId,
+    pid: u32,
+    rings: Rings,
+    bell: Bell,
+    /// Changes of the port that it has not been told, as bits by their codes.
+    untold: u8,
+    /// Its interfaces that carry traffic.
+    up: usize,
+}
+
+/// What a driver said to a question.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The number of the question.
+    pub(crate) id: u64,
+    /// The driver.
+    pub(crate) client: ClientId,
+    /// Rows; none if it went away instead.
+    pub(crate) shown: Option<Shown>,
+}
+
+/// What is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing that concerns the lab.
+    Nothing,
+    /// This connection's ring has something: take it with [`Attach::read`].
+    Ring(u32),
+}
+
+impl Attach {
+    /// Makes the socket at `path`.
+    pub(crate) fn start(path: &Path, config: AttachConfig, poller: &Poller) -> Result<Self> {
+        let listener = Listener::bind_for(path, config.mode).with_context(|| path.display().to_string())?;
+        poller.add(&listener, FIRST_TOKEN, Interest::Read).context("epoll")?;
+        Ok(Self {
+            listener,
+            config,
+            connections: BTreeMap::new(),
+            last: 0,
+            clients: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            unread: Vec::new(),
+            answers: Vec::new(),
+            keys: Vec::new(),
+        })
+    }
+
+    /// Something is ready. The lab's outputs are then to be taken.
+    pub(crate) fn handle(&mut self, now: Instant, ready: Ready, lab: &mut Lab, poller: &Poller) -> Heard {
+        let Some(number) = ready.token.checked_sub(FIRST_TOKEN).filter(|number| *number > 0) else {
+            self.accept(poller);
+            return Heard::Nothing;
+        };
+        let Ok(id) = u32::try_from(number / 2) else { return Heard::Nothing };
+        if number % 2 == 0 {
+            self.listen(now, id, lab, poller);
+            return Heard::Nothing;
+        }
+        if self.driver(id).is_some_and(|driver| !driver.bell.drain()) {
+            self.close(now, id, lab, poller);
+            return Heard::Nothing;
+        }
+        self.tell_port(id, lab);
+        Heard::Ring(id)
+    }
+
+    /// The next thing that the driver of a connection wants, in a buffer of the pool's.
+    pub(crate) fn read(
+        &mut self,
+        now: Instant,
+        id: u32,
+        lab: &mut Lab,
+        poller: &Poller,
+        pool: &mut Pool,
+    ) -> Option<(ClientId, FromDriver)> {
+        loop {
+            let driver = self.connections.get_mut(&id)?.driver.as_mut()?;
+            let counters = &mut self.identities.get_mut(&driver.port)?.counters;
+            let mut buffer = pool.take();
+            match Arc::get_mut(&mut buffer).map(|space| driver.rings.reader.read(space)) {
+                Some(Ok(Some(len))) => match record::from_driver(buffer, len) {
+                    Ok(record) => {
+                        counters.from_driver += 1;
+                        return Some((driver.client, record));
+                    }
+                    Err(error) => {
+                        tracing::debug!(pid = driver.pid, %error, "record of a driver");
+                        counters.drops.driver_bad_record += 1;
+                    }
+                },
+                Some(Ok(None)) | None => {
+                    pool.give(buffer);
+                    if driver.rings.reader.sleeps() {
+                        return None;
+                    }
+                }
+                Some(Err(error)) => {
+                    pool.give(buffer);
+                    tracing::warn!(pid = driver.pid, "a driver is cut off: {error}");
+                    self.close(now, id, lab, poller);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// More is to be read of a connection than its turn allows.
+    pub(crate) fn leave_unread(&mut self, id: u32) {
+        self.unread.push(id);
+    }
+
+    /// Connections that have not been read to the end.
+    pub(crate) fn take_unread(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// True if there are any.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Gives a driver what its port has for it. Buffers go to the pool.
+    pub(crate) fn deliver(&mut self, client: ClientId, notice: PortNotice, lab: &Lab, pool: &mut Pool) {
+        let Some(id) = self.clients.get(&client).copied() else { return };
+        if let PortNotice::Port(event) = notice {
+            if let Some(driver) = self.driver(id) {
+                driver.untold |= 1 << record::event_code(event);
+            }
+            return self.tell_port(id, lab);
+        }
+        let Some(driver) = self.connections.get_mut(&id).and_then(|c| c.driver.as_mut()) else { return };
+        let Some(identity) = self.identities.get_mut(&driver.port) else { return };
+        let Some(pieces) = record::of_notice(&notice) else { return };
+        let counter = match driver.rings.writer.write(&pieces.slices()) {
+            Ok(true) => &mut identity.counters.to_driver,
+            // A ring that is broken is found out when it is read.
+            Ok(false) | Err(_) => &mut identity.counters.drops.driver_ring_full,
+        };
+        *counter += 1;
+        if let PortNotice::Received { datagram, .. } = notice {
+            pool.give(datagram.payload.into_buffer());
+        }
+    }
+
+    /// Asks all drivers what they have to show; whom it asked.
+    pub(crate) fn ask(&self, id: u64, noun: Noun) -> Vec<ClientId> {
+        let question = emit(&ToDriver::Show { id, noun });
+        let asked = self.clients.iter().filter(|(_, connection)| {
+            self.connections.get(connection).is_some_and(|c| c.packets.send(&question, &[]).is_ok())
+        });
+        asked.map(|(client, _)| *client).collect()
+    }
+
+    /// Answers that have come.
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Interfaces of drivers that carry traffic.
+    pub(crate) fn up(&self) -> usize {
+        self.connections.values().filter_map(|c| c.driver.as_ref()).map(|driver| driver.up).sum()
+    }
+
+    /// The rows that a fabric can show of its drivers without them: what passed between, and, for hosts, whom it
+    /// misses. `silent` are those who did not answer.
+    pub(crate) fn rows(&self, noun: Noun, silent: &[ClientId]) -> Shown {
+        match noun {
+            Noun::Counters => Shown::Counters(self.identities.values().map(counter_row).collect()),
+            Noun::Hosts => {
+                let missing = self.identities.iter().filter_map(|(port, identity)| {
+                    let why = match self.holder(*port) {
+                        None => "no driver has the port: start one with `ipoib up`".to_owned(),
+                        Some(driver) if silent.contains(&driver.client) => {
+                            format!("the driver does not answer: is process {} stopped?", driver.pid)
+                        }
+                        Some(_) => return None,
+                    };
+                    Some((identity, why))
+                });
+                Shown::Hosts(missing.flat_map(|(identity, why)| missing_rows(identity, &why)).collect())
+            }
+            _ => Shown::Hosts(Vec::new()),
+        }
+    }
+
+    fn holder(&self, port: PortId) -> Option<&Driver> {
+        self.connections.values().filter_map(|c| c.driver.as_ref()).find(|driver| driver.port == port)
+    }
+
+    fn driver(&mut self, id: u32) -> Option<&mut Driver> {
+        self.connections.get_mut(&id)?.driver.as_mut()
+    }
+
+    fn accept(&mut self, poller: &Poller) {
+        loop {
+            match self.listener.accept() {
+                Ok(Some(_)) if self.connections.len() >= MAX_CONNECTIONS => {
+                    tracing::warn!(MAX_CONNECTIONS, "a driver is turned away: too many connections");
+                }
+                Ok(Some(packets)) => {
+                    self.last += 1;
+                    let token = FIRST_TOKEN + 2 * u64::from(self.last);
+                    match poller.add(&packets, token, Interest::Read) {
+                        Ok(()) => {
+                            drop(self.connections.insert(self.last, Connection { packets, driver: None }))
+                        }
+                        Err(error) => tracing::warn!(%error, "epoll"),
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => return tracing::warn!(%error, "a driver cannot connect"),
+            }
+        }
+    }
+
+    /// Takes what a connection says.
+    fn listen(&mut self, now: Instant, id: u32, lab: &mut Lab, poller: &Poller) {
+        let mut space = vec![0; MAX_MESSAGE];
+        loop {
+            let Some(connection) = self.connections.get(&id) else { return };
+            let mut fds = Vec::new();
+            let said = match connection.packets.receive_with(&mut space, &mut fds) {
+                Ok(None) => return,
+                Ok(Some(0)) | Err(_) => Err(String::new()),
+                Ok(Some(len)) => match connection.driver {
+                    None => self.greet(now, id, &space[..len], lab, poller),
+                    Some(_) => self.hear(id, &space[..len], fds),
+                },
+            };
+            if let Err(why) = said {
+                if !why.is_empty() {
+                    tracing::warn!("a driver is cut off: {why}");
+                }
+                return self.close(now, id, lab, poller);
+            }
+        }
+    }
+
+    /// A first message. An error ends the connection.
+    fn greet(
+        &mut self,
+        now: Instant,
+        id: u32,
+        said: &[u8],
+        lab: &mut Lab,
+        poller: &Poller,
+    ) -> Result<(), String> {
+        let hello: Hello = read(said)?;
+        match self.admit(now, id, &hello, lab, poller) {
+            Ok(()) => {
+                self.tell_port(id, lab);
+                Ok(())
+            }
+            Err(Refusal { why, again }) => {
+                tracing::info!(node = %hello.node, pid = hello.pid, "a driver is refused: {why}");
+                let refused = emit(&Greeting::Refused { why, again });
+                if let Some(connection) = self.connections.get(&id) {
+                    let _ = connection.packets.send(&refused, &[]);
+                }
+                Err(String::new())
+            }
+        }
+    }
+
+    /// Gives a driver its port.
+    fn admit(
+        &mut self,
+        now: Instant,
+        id: u32,
+        hello: &Hello,
+        lab: &mut Lab,
+        poller: &Poller,
+    ) -> Result<(), Refusal> {
+        if hello.version != VERSION {
+            return Err(Refusal::good(format!(
+                "the driver speaks version {}, the fabric {VERSION}: run both from one release",
+                hello.version
+            )));
+        }
+        if hello.interfaces.is_empty() || hello.interfaces.len() > MAX_INTERFACES {
+            return Err(Refusal::good(format!("a driver has 1 to {MAX_INTERFACES} interfaces")));
+        }
+        let port =
+            (hello.port > 0).then(|| lab.fabric().end_port(&hello.node, PortNum(hello.port))).flatten();
+        let port = port.ok_or_else(|| {
+            Refusal::good(format!("the fabric has no host {} with a port {}", hello.node, hello.port))
+        })?;
+        let known = self.identities.get(&port);
+        let is_owner = known.is_none_or(|identity| Some(identity.token) == hello.token);
+        self.vacate(now, port, hello, is_owner, lab, poller)?;
+        let before = self.identities.get(&port).filter(|_| is_owner);
+        let token = match (before, hello.token) {
+            (Some(identity), _) => identity.token,
+            (None, Some(token)) if is_owner => token,
+            _ => Token::random().map_err(|error| Refusal::once(error.to_string()))?,
+        };
+        let wanted: Vec<Option<Qpn>> = hello
+            .interfaces
+            .iter()
+            .enumerate()
+            .map(|(nth, interface)| {
+                let had = before.and_then(|identity| identity.qpns.get(nth).copied());
+                had.or(interface.qpn).filter(|_| is_owner).map(Qpn::new)
+            })
+            .collect();
+        let client = lab.attach(port, &wanted).map_err(|error| match error {
+            LabError::PortTaken => Refusal::good("the port has an interface of the lab itself".to_owned()),
+            error => Refusal::good(error.to_string()),
+        })?;
+        let qpns: Vec<u32> = lab.queue_pairs(client).map(Qpn::get).collect();
+        let counters =
+            self.identities.get(&port).map_or_else(Counters::default, |identity| identity.counters);
+        let driver = self.equip(id, client, port, hello.pid, token, &qpns, poller);
+        let driver = driver.map_err(|error| {
+            lab.detach(now, client);
+            Refusal::once(format!("{error:#}"))
+        })?;
+        let mut identity = Identity {
+            token,
+            qpns,
+            node: hello.node.clone(),
+            interfaces: hello.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+            counters,
+        };
+        identity.counters.attached += 1;
+        tracing::info!(node = %hello.node, port = hello.port, pid = hello.pid, "a driver has the port");
+        self.identities.insert(port, identity);
+        self.clients.insert(client, id);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.driver = Some(driver);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that nobody has the port: who has gone is forgotten, who is there must be one whom `hello` replaces.
+    fn vacate(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        hello: &Hello,
+        is_owner: bool,
+        lab: &mut Lab,
+        poller: &Poller,
+    ) -> Result<(), Refusal> {
+        let has = |c: &&Connection| c.driver.as_ref().is_some_and(|driver| driver.port == port);
+        let Some((old, connection)) = self.connections.iter().find(|(_, c)| has(c)) else { return Ok(()) };
+        let (old, pid) = (*old, connection.driver.as_ref().map_or(0, |driver| driver.pid));
+        if !connection.packets.is_over() {
+            if !hello.takeover {
+                return Err(Refusal {
+                    why: format!(
+                        "{} is in the hands of process {pid}: end it, or give --takeover",
+                        hello.node
+                    ),
+                    again: false,
+                });
+            }
+            if !is_owner {
+                return Err(Refusal::good(format!(
+                    "{} is in the hands of process {pid}, and only a driver with its state can take over: give \
+                     both the same --state",
+                    hello.node
+                )));
+            }
+            let why = format!("process {} took the port over", hello.pid);
+            let _ = connection.packets.send(&emit(&ToDriver::Leave { why }), &[]);
+        }
+        self.close(now, old, lab, poller);
+        Ok(())
+    }
+
+    /// Makes rings and bells, and sends them.
+    #[expect(clippy::too_many_arguments, reason = "each is a fact about the one driver")]
+    fn equip(
+        &self,
+        id: u32,
+        client: ClientId,
+        port: PortId,
+        pid: u32,
+        token: Token,
+        qpns: &[u32],
+        poller: &Poller,
+    ) -> Result<Driver> {
+        let memory = ring::memory(self.config.ring).context("shared memory")?;
+        let (bell, theirs) = Bell::pair().context("a pair of sockets")?;
+        let rings = Rings::map(memory.as_fd(), Side::Maker, &bell).context("shared memory")?;
+        let connection = self.connections.get(&id).context("the connection is gone")?;
+        let welcome = emit(&Greeting::Welcome { token, qpns: qpns.to_vec() });
+        connection.packets.send(&welcome, &[memory.as_fd(), theirs.as_fd()])?;
+        poller.add(&bell, FIRST_TOKEN + 2 * u64::from(id) + 1, Interest::Read).context("epoll")?;
+        rings.reader.sleeps();
+        // What the port is like is the first thing to tell.
+        let untold = 1 << record::event_code(PortEvent::Down);
+        Ok(Driver { client, port, pid, rings, bell, untold, up: 0 })
+    }
+
+    /// A later message. An error ends the connection.
+    fn hear(&mut self, id: u32, said: &[u8], fds: Vec<OwnedFd>) -> Result<(), String> {
+        let driver = self.driver(id).ok_or_else(String::new)?;
+        match read(said)? {
+            ToFabric::Up { interfaces } => driver.up = interfaces.min(MAX_INTERFACES),
+            ToFabric::Shown { id } => {
+                let client = driver.client;
+                let shown = fds.into_iter().next().and_then(read_shown);
+                self.answers.push(Answer { id, client, shown });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a driver what it does not know of its port; the rest when its ring has room.
+    fn tell_port(&mut self, id: u32, lab: &Lab) {
+        let Some(driver) = self.connections.get_mut(&id).and_then(|c| c.driver.as_mut()) else { return };
+        if driver.untold == 0 {
+            return;
+        }
+        let view = lab.fabric().port_view(driver.port);
+        for event in record::EVENTS {
+            let bit = 1 << record::event_code(event);
+            if driver.untold & bit == 0 {
+                continue;
+            }
+            // A port that is Active cannot have gone down last.
+            let event = match event {
+                PortEvent::Down if view.state == PortState::ACTIVE => PortEvent::Active,
+                event => event,
+            };
+            let pieces = record::of_port(event, &view, &mut self.keys);
+            match driver.rings.writer.write(&pieces.slices()) {
+                Ok(true) => driver.untold &= !bit,
+                Ok(false) => {
+                    // Its bell tells when there is room.
+                    let _ = driver.rings.writer.waits_for_room(LONGEST);
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Ends a connection. What its driver still said is done first.
+    fn close(&mut self, now: Instant, id: u32, lab: &mut Lab, poller: &Poller) {
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        let _ = poller.remove(&connection.packets);
+        let Some(mut driver) = connection.driver.take() else { return };
+        let _ = poller.remove(&driver.bell);
+        let mut space = vec![0; LONGEST];
+        while let Ok(Some(len)) = driver.rings.reader.read(&mut space) {
+            if let Ok(FromDriver { nth, request }) = record::from_driver(space[..len].into(), len) {
+                let _ = lab.handle_request(now, driver.client, nth, request);
+            }
+        }
+        lab.detach(now, driver.client);
+        self.clients.remove(&driver.client);
+        self.answers.push(Answer { id: 0, client: driver.client, shown: None });
+        tracing::info!(pid = driver.pid, "a driver has left its port");
+    }
+}
+
+/// Why a driver does not get a port.
+struct Refusal {
+    why: String,
+    again: bool,
+}
+
+impl Refusal {
+    /// Not now, but maybe later.
+    const fn once(why: String) -> Self {
+        Self { why, again: true }
+    }
+
+    /// Never, as things are.
+    const fn good(why: String) -> Self {
+        Self { why, again: false }
+    }
+}
+
+fn counter_row(identity: &Identity) -> CounterRow {
+    CounterRow {
+        node: identity.node.clone(),
+        part: "driver".to_owned(),
+        counters: crate::face::numbers(&identity.counters),
+        drops: crate::face::numbers(&identity.counters.drops),
+    }
+}
+
+fn missing_rows(identity: &Identity, why: &str) -> Vec<HostRow> {
+    let row = |interface: &String| HostRow {
+        name: identity.node.clone(),
+        interface: interface.clone(),
+        state: "down".to_owned(),
+        reason: Some(why.to_owned()),
+        ..HostRow::default()
+    };
+    identity.interfaces.iter().map(row).collect()
+}
+
+/// Reads an answer. The file may be of any length, and may change while it is read: it is only read.
+fn read_shown(file: OwnedFd) -> Option<Shown> {
+    let mut file = fs::File::from(file);
+    let mut text = Vec::new();
+    file.metadata().ok().filter(|meta| meta.is_file() && meta.len() <= MAX_ANSWER)?;
+    // The writer left its place at the end.
+    file.rewind().ok()?;
+    file.take(MAX_ANSWER).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}

@@ -1,0 +1,482 @@
+//! The driver's loop: frames of the host, records of the fabric, news of the kernel.
+
+use std::{collections::VecDeque, io::Write, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use ib_lab::{Driver, DriverOutput, InterfaceId, PortRequest};
+use ib_wire::{
+    addr::{PKey, Qpn},
+    mad::attr::{PhysicalState, PortState},
+    payload::Pool,
+    time::Instant,
+    ud::{PortEvent, PortView},
+};
+use ipoib_proto::Config;
+
+use super::{UpPlan, link::Link, state::State};
+use crate::{
+    attach::{FromFabric, Granted, Hello, Lost, ToDriver, VERSION, Wanted},
+    control::schema::Shown,
+    face::{self, FacePlan, Faces, Maker, Spoke, Told},
+    os::{
+        clock, notify,
+        poller::{Interest, Poller, Ready},
+        signals::{Signal, Signals},
+    },
+};
+
+/// Buffers kept for packets when none is under way.
+const POOL: usize = 64;
+
+mod token {
+    pub(super) const SIGNALS: u64 = 0;
+    pub(super) const CONNECTION: u64 = 1;
+    pub(super) const BELL: u64 = 2;
+    pub(super) const FACES: u64 = 4;
+}
+
+/// A driver.
+pub(super) struct Process {
+    plan: UpPlan,
+    state: State,
+    link: Link,
+    interfaces: Option<Interfaces>,
+    poller: Poller,
+    signals: Signals,
+    pool: Pool,
+    ready: Vec<Ready>,
+    /// A take-over is asked for once.
+    takeover: bool,
+    told_ready: bool,
+}
+
+/// The interfaces, once the port is known.
+struct Interfaces {
+    engines: Driver,
+    faces: Faces,
+    /// The port as it was last.
+    view: PortView,
+    /// What waits for room in the ring. Frames of the host are left where they are meanwhile, so it is bounded by what
+    /// engines ask of themselves.
+    backlog: VecDeque<(InterfaceId, PortRequest)>,
+    /// Frames of the host are taken.
+    listens: bool,
+    /// Interfaces with carrier, as the fabric was told.
+    told_up: usize,
+}
+
+/// Why the loop ends.
+enum End {
+    /// Asked to: interfaces go too.
+    Asked,
+    /// The port is another's: interfaces stay.
+    Replaced(String),
+}
+
+impl Process {
+    pub(super) fn new(plan: UpPlan, signals: Signals) -> Result<Self> {
+        let poller = Poller::new().context("epoll")?;
+        poller.add(&signals, token::SIGNALS, Interest::Read).context("epoll")?;
+        let state = State::open(&plan);
+        let link = Link::new(plan.socket.clone(), clock::now());
+        Ok(Self {
+            state,
+            link,
+            interfaces: None,
+            poller,
+            signals,
+            pool: Pool::new(face::BUFFER, POOL),
+            ready: Vec::new(),
+            takeover: plan.takeover,
+            told_ready: false,
+            plan,
+        })
+    }
+
+    /// Turns the loop until it is to end.
+    pub(super) fn serve(mut self) -> Result<ExitCode> {
+        let name = self.plan.port_name();
+        match self.turn_until_end()? {
+            End::Asked => {
+                notify::tell("STOPPING=1");
+                self.leave();
+            }
+            End::Replaced(why) => eprintln!("ipoib: {}: {name}: {why}", self.plan.interface),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn turn_until_end(&mut self) -> Result<End> {
+        loop {
+            if let Some(end) = self.turn()? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Waits, and does what there is to do.
+    fn turn(&mut self) -> Result<Option<End>> {
+        let now = clock::now();
+        let engines = self.interfaces.as_ref().and_then(|i| i.engines.poll_timeout());
+        let due = [engines, self.link.poll_timeout()].into_iter().flatten().min();
+        self.ready.clear();
+        self.ready.extend(self.poller.wait(due.map(|at| at.since(now))).context("epoll")?);
+        let now = clock::now();
+        for k in 0..self.ready.len() {
+            let end = match self.ready[k].token {
+                token::SIGNALS => self.take_signals()?,
+                token::CONNECTION => self.hear_connection(now)?,
+                token::BELL => self.hear_bell(now)?,
+                other => self.hear_face(now, other)?,
+            };
+            if end.is_some() {
+                return Ok(end);
+            }
+        }
+        if self.link.is_due(now) {
+            self.ask(now)?;
+        }
+        if let Some(interfaces) = &mut self.interfaces
+            && interfaces.engines.poll_timeout().is_some_and(|at| at <= now)
+        {
+            interfaces.engines.handle_timeout(now);
+        }
+        self.flush(now)
+    }
+
+    fn take_signals(&mut self) -> Result<Option<End>> {
+        let mut end = None;
+        while let Some(signal) = self.signals.read().context("signals")? {
+            if signal != Signal::Child {
+                end = Some(End::Asked);
+            }
+        }
+        Ok(end)
+    }
+
+    /// Asks the fabric for the port.
+    fn ask(&mut self, now: Instant) -> Result<()> {
+        let names = self.plan.names().into_iter().enumerate();
+        let hello = Hello {
+            version: VERSION,
+            node: self.plan.node.clone(),
+            port: self.plan.port,
+            pid: std::process::id(),
+            token: self.state.token(),
+            takeover: self.takeover,
+            interfaces: names.map(|(nth, name)| Wanted { name, qpn: self.state.qpn(nth) }).collect(),
+        };
+        match self.link.ask(now, &hello) {
+            Ok(()) => self.listen_to_connection(),
+            Err(error) if self.interfaces.is_some() || self.plan.wait => {
+                tracing::debug!(%error, "the fabric cannot be reached");
+                Ok(())
+            }
+            Err(error) => Err(error).with_context(|| {
+                let (fabric, place) = (&self.plan.fabric, self.plan.socket.display());
+                format!("no fabric {fabric} at {place}: start it with `ipoib fabric run`, or give --wait")
+            }),
+        }
+    }
+
+    fn listen_to_connection(&self) -> Result<()> {
+        let Some(connection) = self.link.connection() else { return Ok(()) };
+        self.poller.add(connection, token::CONNECTION, Interest::Read).context("epoll")
+    }
+
+    /// The fabric says something beside the ring.
+    fn hear_connection(&mut self, now: Instant) -> Result<Option<End>> {
+        match self.link.hear(now) {
+            Ok(Some(granted)) => {
+                self.attached(&granted)?;
+                // What was written before we listened rang no bell.
+                if let Some(end) = self.read_ring(now)? {
+                    return Ok(Some(end));
+                }
+            }
+            Ok(None) => {}
+            Err(lost) => return self.lost(now, lost),
+        }
+        while let Some(port) = self.link.port() {
+            match port.listen() {
+                Ok(Some(ToDriver::Show { id, noun })) => {
+                    let Some(Interfaces { engines, faces, .. }) = &self.interfaces else { continue };
+                    let mut shown = face::rows(noun, faces.iter().zip(engines.interfaces()));
+                    if let Shown::Hosts(rows) = &mut shown {
+                        rows.iter_mut().for_each(|row| row.driver = Some(std::process::id()));
+                    }
+                    if let Err(error) = port.answer(id, &shown) {
+                        tracing::warn!(%error, "a question cannot be answered");
+                    }
+                }
+                Ok(Some(ToDriver::Leave { why })) => return Ok(Some(End::Replaced(why))),
+                Ok(None) => return Ok(None),
+                Err(lost) => return self.lost(now, lost),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The port is ours.
+    fn attached(&mut self, granted: &Granted) -> Result<()> {
+        if granted.qpns.len() != 1 + self.plan.children.len() {
+            bail!("the fabric makes no sense: {} queue pairs for its interfaces", granted.qpns.len());
+        }
+        self.takeover = false;
+        if self.state.remember(granted)? {
+            // Other queue pairs are another address: the interfaces begin anew.
+            self.interfaces = None;
+        }
+        if let Some(interfaces) = &mut self.interfaces {
+            // This fabric has not heard of any.
+            interfaces.told_up = 0;
+        }
+        if let Some(port) = self.link.port() {
+            self.poller.add(port.bell(), token::BELL, Interest::Read).context("epoll")?;
+        }
+        tracing::info!(port = self.plan.port_name(), "attached");
+        Ok(())
+    }
+
+    /// The port is gone, for a while or for ever.
+    fn lost(&mut self, now: Instant, lost: Lost) -> Result<Option<End>> {
+        match lost {
+            Lost::Refused { why, again: false } => bail!("{}: {why}", self.plan.port_name()),
+            lost => {
+                tracing::warn!(port = self.plan.port_name(), "{lost}: looking for it again");
+                notify::tell("STATUS=without a fabric");
+            }
+        }
+        self.link.lose(now);
+        if let Some(interfaces) = &mut self.interfaces {
+            interfaces.backlog.clear();
+            let view = PortView {
+                state: PortState::DOWN,
+                physical_state: PhysicalState::DISABLED,
+                ..interfaces.view.clone()
+            };
+            interfaces.engines.handle_port(now, PortEvent::Down, &view);
+        }
+        self.flush(now)
+    }
+
+    /// The fabric has written to the ring, or made room.
+    fn hear_bell(&mut self, now: Instant) -> Result<Option<End>> {
+        if self.link.port().is_some_and(|port| !port.bell().drain()) {
+            return self.lost(now, Lost::Gone);
+        }
+        self.read_ring(now)
+    }
+
+    /// Takes all that the fabric has written.
+    fn read_ring(&mut self, now: Instant) -> Result<Option<End>> {
+        loop {
+            let Some(port) = self.link.port() else { return Ok(None) };
+            match port.read(&mut self.pool) {
+                Ok(Some(said)) => self.take(now, said)?,
+                Ok(None) => return self.flush(now),
+                Err(lost) => return self.lost(now, lost),
+            }
+            if let Some(end) = self.flush(now)? {
+                return Ok(Some(end));
+            }
+        }
+    }
+
+    fn take(&mut self, now: Instant, said: FromFabric) -> Result<()> {
+        match (said, &mut self.interfaces) {
+            (FromFabric::Received { nth, datagram }, Some(Interfaces { engines, .. })) => {
+                if nth < engines.interfaces().len() {
+                    engines.handle_datagram(now, InterfaceId(nth), datagram);
+                }
+            }
+            (FromFabric::Mad { nth, from, mad }, Some(Interfaces { engines, .. })) => {
+                if nth < engines.interfaces().len() {
+                    engines.handle_mad(now, InterfaceId(nth), from, &mad);
+                }
+            }
+            (FromFabric::Port { event, view }, Some(interfaces)) => {
+                if view.guid != interfaces.view.guid {
+                    bail!(
+                        "{}: its GUID is {} now and was {}: start the driver anew for another adapter",
+                        self.plan.port_name(),
+                        view.guid,
+                        interfaces.view.guid
+                    );
+                }
+                interfaces.engines.handle_port(now, event, &view);
+                interfaces.view = view;
+            }
+            (FromFabric::Port { view, .. }, None) => self.make_interfaces(now, view)?,
+            // Meant for interfaces that are made when the port is known.
+            (FromFabric::Received { .. } | FromFabric::Mad { .. }, None) => {}
+        }
+        Ok(())
+    }
+
+    fn make_interfaces(&mut self, now: Instant, view: PortView) -> Result<()> {
+        let plan = &self.plan;
+        let keys = std::iter::once(PKey::DEFAULT_FULL).chain(plan.children.iter().copied());
+        let configs: Vec<Config> = plan
+            .names()
+            .into_iter()
+            .zip(keys)
+            .enumerate()
+            .map(|(nth, (name, pkey))| {
+                let qpn = Qpn::new(self.state.qpn(nth).unwrap_or_default());
+                Config {
+                    max_address_vector: plan.max_address_vector,
+                    tx_ring_size: plan.tx_ring_size,
+                    ..Config::new(format!("{}/{name}", plan.node), view.guid, qpn, pkey)
+                }
+            })
+            .collect();
+        let engines = Driver::new(configs, &view, clock::now().as_nanos(), now)?;
+        let addresses = std::iter::once(&plan.addresses).chain(&plan.child_addresses);
+        let addresses = addresses.cloned().chain(std::iter::repeat(Vec::new()));
+        let mut faces = Vec::new();
+        for ((engine, name), addresses) in engines.interfaces().iter().zip(plan.names()).zip(addresses) {
+            let mut face = FacePlan::new(plan.node.as_str().into(), name, engine);
+            face.addresses.extend(addresses);
+            face.alone = plan.children.is_empty() && !plan.shares_host;
+            faces.push(face::make(face, Maker::Driver)?);
+        }
+        let faces = Faces::new(faces, &self.poller, token::FACES)?;
+        let count = faces.len();
+        let (backlog, listens, told_up) = (VecDeque::new(), true, 0);
+        self.interfaces = Some(Interfaces { engines, faces, view, backlog, listens, told_up });
+        (0..count).try_for_each(|nth| self.resync(now, InterfaceId(nth)))
+    }
+
+    fn hear_face(&mut self, now: Instant, number: u64) -> Result<Option<End>> {
+        let spoke = self.interfaces.as_ref().and_then(|i| i.faces.spoke(number));
+        match spoke {
+            Some(Spoke::Tap(id)) => self.read_tap(now, id),
+            Some(Spoke::Kernel(id)) => {
+                self.read_monitor(now, id)?;
+                self.flush(now)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn read_tap(&mut self, now: Instant, id: InterfaceId) -> Result<Option<End>> {
+        for _ in 0..self.plan.tx_ring_size {
+            let Some(interfaces) = self.interfaces.as_mut().filter(|i| i.listens) else { break };
+            let frame = interfaces.faces.read(id, &self.poller, &mut self.pool);
+            let Some((payload, offload)) = frame else { break };
+            interfaces.engines.handle_host_frame(now, id, payload, offload);
+            if let Some(end) = self.flush(now)? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_monitor(&mut self, now: Instant, id: InterfaceId) -> Result<()> {
+        while let Some(interfaces) = &mut self.interfaces
+            && let Some(told) = interfaces.faces.hear(id, &self.poller)
+        {
+            match told {
+                Told::Overrun => self.resync(now, id)?,
+                told => interfaces.tell(now, id, told),
+            }
+        }
+        Ok(())
+    }
+
+    fn resync(&mut self, now: Instant, id: InterfaceId) -> Result<()> {
+        let Some(interfaces) = &mut self.interfaces else { return Ok(()) };
+        for told in interfaces.faces.resync(id)? {
+            interfaces.tell(now, id, told);
+        }
+        Ok(())
+    }
+
+    /// Carries out what the engines put out, as far as there is room.
+    fn flush(&mut self, now: Instant) -> Result<Option<End>> {
+        let Some(interfaces) = &mut self.interfaces else { return Ok(None) };
+        let Interfaces { engines, faces, backlog, listens, told_up, .. } = interfaces;
+        while let Some(output) = engines.poll_output() {
+            match output {
+                DriverOutput::Host { interface, what } => faces.carry_out(interface, what, &mut self.pool),
+                DriverOutput::Port { interface, request } => backlog.push_back((interface, request)),
+            }
+        }
+        let Some(port) = self.link.port() else {
+            // Without a port what is for it is lost, as on a port without a link.
+            backlog.clear();
+            if !std::mem::replace(listens, true) {
+                faces.listen(&self.poller, true)?;
+            }
+            return Ok(None);
+        };
+        let has_room = match send(port, backlog, &mut self.pool) {
+            Ok(has_room) => has_room,
+            Err(lost) => return self.lost(now, lost),
+        };
+        if has_room != *listens {
+            *listens = has_room;
+            faces.listen(&self.poller, has_room)?;
+        }
+        let up = faces.sending();
+        if up != *told_up {
+            *told_up = up;
+            port.tell_up(up);
+        }
+        if !self.told_ready && up > 0 {
+            self.told_ready = true;
+            notify::tell("READY=1");
+            if self.plan.verbosity > 0 {
+                let (name, port) = (&self.plan.interface, self.plan.port_name());
+                let line = format!("ipoib: {name} is up on {port}: {}\n", engines.interfaces()[0].hw_addr());
+                // In one piece: others may share our standard error.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves the groups, the port and the host.
+    fn leave(mut self) {
+        let now = clock::now();
+        if let Some(Interfaces { engines, .. }) = &mut self.interfaces {
+            (0..engines.interfaces().len())
+                .for_each(|nth| engines.handle_admin(now, InterfaceId(nth), false));
+        }
+        // The fabric reads to the end what was written before we go.
+        let _ = self.flush(now);
+        if let Some(Interfaces { faces, .. }) = self.interfaces {
+            faces.release();
+            faces.end();
+        }
+    }
+}
+
+impl Interfaces {
+    fn tell(&mut self, now: Instant, id: InterfaceId, told: Told) {
+        match told {
+            Told::Admin(up) => self.engines.handle_admin(now, id, up),
+            Told::Host(event) => self.engines.handle_host(now, id, event),
+            Told::Overrun => {}
+        }
+    }
+}
+
+/// Writes what waits. True if there is room for more.
+fn send(
+    port: &mut crate::attach::Port,
+    backlog: &mut VecDeque<(InterfaceId, PortRequest)>,
+    pool: &mut Pool,
+) -> Result<bool, Lost> {
+    while let Some((id, request)) = backlog.pop_front() {
+        if !port.write(id.0, &request)? {
+            backlog.push_front((id, request));
+            return Ok(false);
+        }
+        if let PortRequest::Send(send) = request {
+            pool.give(send.payload.into_buffer());
+        }
+    }
+    port.has_room()
+}
