@@ -22,3 +22,6 @@ mod shows;
 mod streams;
 mod switches;
 mod sysfs;
+
+/// What every lab is started with.
+const SHAPE: &[&str] = &[];

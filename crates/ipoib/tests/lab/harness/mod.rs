@@ -67,7 +67,7 @@ impl Lab {
     /// `ipoib lab ARGS`, which answers but need not be up.
     pub(crate) fn begin(args: &[&str]) -> Self {
         let name = new_name();
-        let mut lab = Self::with(name.clone(), ipoib(["lab", "--name", &name]).args(args));
+        let mut lab = Self::with(name.clone(), ipoib(["lab", "--name", &name]).args(crate::SHAPE).args(args));
         lab.wait_until_it_answers();
         lab
     }

@@ -1,0 +1,30 @@
+//! The tests of `tests/lab` about traffic, once more: every driver is a process of its own, and nobody may notice.
+//! And what is only true of such drivers: they can be killed, stopped, and replaced.
+
+#[path = "../lab/captures.rs"]
+mod captures;
+#[path = "../lab/dhcp.rs"]
+mod dhcp;
+#[path = "../lab/faults.rs"]
+mod faults;
+#[path = "../lab/groups.rs"]
+mod groups;
+#[path = "../lab/harness/mod.rs"]
+mod harness;
+#[path = "../lab/interface.rs"]
+mod interface;
+#[path = "../lab/large.rs"]
+mod large;
+#[path = "../lab/neighbors.rs"]
+mod neighbors;
+#[path = "../lab/partitions.rs"]
+mod partitions;
+#[path = "../lab/ping.rs"]
+mod ping;
+#[path = "../lab/shows.rs"]
+mod shows;
+#[path = "../lab/streams.rs"]
+mod streams;
+
+/// What every lab is started with.
+const SHAPE: &[&str] = &["--isolate"];
