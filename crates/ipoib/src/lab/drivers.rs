@@ -31,7 +31,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(20);
 /// Longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A driver that has lived so long is as good as new.
-const SOUND: Duration = Duration::from_secs(10);
+const SOUND: Duration = Duration::from_secs(1);
 
 /// What the driver of a port is to be.
 #[derive(Clone, Debug)]

@@ -1,14 +1,17 @@
 //! The tests of `tests/lab` about traffic, once more: every driver is a process of its own, and nobody may notice.
 //! And what is only true of such drivers: they can be killed, stopped, and replaced.
 
+mod apart;
 #[path = "../lab/captures.rs"]
 mod captures;
 #[path = "../lab/dhcp.rs"]
 mod dhcp;
+mod drivers;
 #[path = "../lab/faults.rs"]
 mod faults;
 #[path = "../lab/groups.rs"]
 mod groups;
+#[expect(dead_code, reason = "`tests/lab` uses the rest of it")]
 #[path = "../lab/harness/mod.rs"]
 mod harness;
 #[path = "../lab/interface.rs"]
