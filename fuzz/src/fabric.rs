@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use ib_fabric::{AgentSpec, Fabric, LinkFault, LinkId, MethodMask, PortId, TapFilter, TapId, topology};
+use ib_fabric::{
+    AgentSpec, Fabric, LinkFault, LinkId, MethodMask, PortId, TapFilter, TapId,
+    topology::{self, Mishap, Shares},
+};
 use ib_lab::{InterfaceId, Lab, LabConfig, ManagerConfig, Output};
 use ib_sm::Role;
 use ib_wire::{
@@ -420,11 +423,14 @@ fn fault(input: &mut Unstructured<'_>) -> Result<LinkFault> {
     let share = |input: &mut Unstructured<'_>| {
         Ok(topology::Probability::from_ppb(*input.choose(&[0, 0, 10_000_000, 500_000_000, 1_000_000_000])?))
     };
+    let mut shares = Shares::NONE;
+    for mishap in Mishap::ALL {
+        shares.set(mishap, share(input)?);
+    }
     Ok(LinkFault {
         down: input.ratio(1, 4)?,
         delay: Duration::from_micros(*input.choose(&[0, 0, 1, 5000, 3_000_000])?),
-        loss: share(input)?,
-        corrupt: share(input)?,
+        shares,
         rate: *input.choose(&[None, None, Some(0), Some(1), Some(1_000_000), Some(u64::MAX)])?,
     })
 }

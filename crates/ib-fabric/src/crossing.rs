@@ -1,6 +1,7 @@
 //! Links that are not perfect, or that somebody looks at; and bytes that come from outside.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use ib_wire::{addr::PortNum, packet::Packet, time::Instant};
 use rand_core::Rng;
@@ -13,6 +14,7 @@ use crate::{
     id::{LinkId, PortId},
     output::Output,
     port::Cable,
+    topology::Mishap,
 };
 
 impl Fabric {
@@ -77,19 +79,34 @@ impl Fabric {
         }
     }
 
-    /// A packet that is one on the link too.
+    /// A packet that is one on the link too, or two.
     fn cross_one(&mut self, now: Instant, at: usize, cable: Cable, flight: &mut Flight) -> Step {
+        if !flight.is_twin && self.befalls(Mishap::Duplicate, cable) {
+            let mut twin = Flight { is_twin: true, ..flight.clone() };
+            let step = self.pass(now, at, cable, &mut twin);
+            if step != Step::Done {
+                self.work.push_back(Work::Carry(step, twin));
+            }
+        }
+        self.pass(now, at, cable, flight)
+    }
+
+    /// A packet passes the link or does not.
+    fn pass(&mut self, now: Instant, at: usize, cable: Cable, flight: &mut Flight) -> Step {
         let lifetime = self.ports[at].switch.map(|switch| self.switches[switch].info.life_time);
         let limit = self.config.link_queue;
+        let late = if self.befalls(Mishap::Reorder, cable) { Mishap::LATE } else { Duration::ZERO };
         let link = &mut self.links[cable.link];
-        let (fault, epoch) = (link.fault, link.epoch);
-        let out = match link.schedule(now, cable.is_a, flight.measure, lifetime, limit) {
+        let epoch = link.epoch;
+        let out = match link.schedule(now, cable.is_a, late, flight.measure, lifetime, limit) {
             Ok(out) => out,
             Err(reason) => return self.drop_at(at, reason, flight),
         };
-        let lost = if self.happens(fault.loss) {
+        let lost = if self.befalls(Mishap::Loss, cable) {
             Some(Drop::LinkLoss)
-        } else if self.happens(fault.corrupt) {
+        } else if flight.is_mad() && self.befalls(Mishap::MadLoss, cable) {
+            Some(Drop::LinkMadLoss)
+        } else if self.befalls(Mishap::Corrupt, cable) {
             self.corrupt(&mut flight.packet).err()
         } else {
             None
@@ -107,6 +124,11 @@ impl Fabric {
         let (port, link, from_a) = (cable.peer, cable.link, cable.is_a);
         self.agenda.put(out, Later::Arrive { parked, port, link, from_a, epoch });
         Step::Done
+    }
+
+    /// Whether this befalls the next packet.
+    fn befalls(&mut self, mishap: Mishap, cable: Cable) -> bool {
+        self.happens(self.links[cable.link].fault.shares.of(mishap))
     }
 
     /// Flips a bit or a few of a packet as it stands on the link, and reads it as the far end would.

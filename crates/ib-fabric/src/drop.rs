@@ -35,6 +35,8 @@ macro_rules! drops {
 drops! {
     /// The link's model lost it.
     LinkLoss "link_loss" => [];
+    /// The link's model lost it, as it loses management packets alone.
+    LinkMadLoss "link_mad_loss" => [];
     /// It was under way when the link went down.
     LinkDown "link_down" => [];
     /// Too many packets were under way on a slow link.

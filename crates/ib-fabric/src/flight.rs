@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ib_wire::{
-    addr::VirtualLane,
+    addr::{Qpn, VirtualLane},
     packet::{Measure, Packet},
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Flight {
     pub(crate) hops: u8,
     /// The port it came in through last; at its origin the port it leaves from.
     pub(crate) ingress: usize,
+    /// True for the second of two that a link made of one.
+    pub(crate) is_twin: bool,
 }
 
 impl Flight {
@@ -35,18 +37,24 @@ impl Flight {
             packet,
             hops: 0,
             ingress: port,
+            is_twin: false,
         }
     }
 
     /// One of the packets that this one stands for, as far on its way.
     pub(crate) fn part(&self, packet: Packet) -> Self {
-        Self { hops: self.hops, ..Self::new(packet, self.ingress) }
+        Self { hops: self.hops, is_twin: self.is_twin, ..Self::new(packet, self.ingress) }
     }
 
     /// True on the lane of subnet management.
     #[inline]
     pub(crate) fn is_management(&self) -> bool {
         self.packet.lrh.vl == VirtualLane::MANAGEMENT
+    }
+
+    /// True if it carries a MAD, of subnet management or of another class.
+    pub(crate) fn is_mad(&self) -> bool {
+        matches!(self.packet.bth.dest_qp, Qpn::SMI | Qpn::GSI)
     }
 }
 

@@ -6,7 +6,7 @@ use ib_wire::{addr::Timeout, packet::Measure, time::Instant};
 
 use crate::{
     drop::Drop,
-    topology::{self, Probability},
+    topology::{self, Mishap, Probability, Shares},
 };
 
 /// What a link does to packets, and whether it is up at all; may change while packets pass.
@@ -16,27 +16,24 @@ pub struct LinkFault {
     pub down: bool,
     /// How long a packet is under way.
     pub delay: Duration,
-    /// Share of packets that vanish.
-    pub loss: Probability,
-    /// Share of packets in which bits flip.
-    pub corrupt: Probability,
+    /// What befalls some of them.
+    pub shares: Shares,
     /// Bits per second; `None` costs no time.
     pub rate: Option<u64>,
 }
 
 impl LinkFault {
     /// Up, and no harm done.
-    pub const NONE: Self = Self {
-        down: false,
-        delay: Duration::ZERO,
-        loss: Probability::NEVER,
-        corrupt: Probability::NEVER,
-        rate: None,
-    };
+    pub const NONE: Self = Self { down: false, delay: Duration::ZERO, shares: Shares::NONE, rate: None };
+
+    /// One mishap and nothing else.
+    pub const fn of(mishap: Mishap, share: Probability) -> Self {
+        Self { shares: Shares::NONE.with(mishap, share), ..Self::NONE }
+    }
 
     /// True if it treats packets one by one, so that a large send must be cut.
     pub(crate) fn looks_at_packets(&self) -> bool {
-        self.loss != Probability::NEVER || self.corrupt != Probability::NEVER || self.rate.is_some()
+        self.shares != Shares::NONE || self.rate.is_some()
     }
 
     fn is_plain(&self) -> bool {
@@ -46,7 +43,7 @@ impl LinkFault {
 
 impl From<topology::LinkModel> for LinkFault {
     fn from(model: topology::LinkModel) -> Self {
-        Self { delay: model.delay, loss: model.loss, corrupt: model.corrupt, ..Self::NONE }
+        Self { delay: model.delay, shares: model.shares, ..Self::NONE }
     }
 }
 
@@ -57,7 +54,7 @@ pub(crate) struct Way {
     pub(crate) under_way: usize,
     /// Until when the sender is busy, where there is a rate.
     busy_until: Instant,
-    /// When the last of them comes out: none may overtake another.
+    /// When the last of them comes out: none overtakes another, but for those that are late by mishap.
     last_out: Instant,
 }
 
@@ -124,11 +121,13 @@ impl Link {
         self.plain && !self.tapped && self.way(from_a).under_way == 0
     }
 
-    /// When a packet put on the link now comes out. `lifetime` is how long a switch in front of it holds packets.
+    /// When a packet put on the link now comes out, and so much `late`, which delays none behind it. `lifetime` is
+    /// how long a switch in front of the link holds packets.
     pub(crate) fn schedule(
         &mut self,
         now: Instant,
         from_a: bool,
+        late: Duration,
         measure: Measure,
         lifetime: Option<Timeout>,
         limit: usize,
@@ -148,14 +147,14 @@ impl Link {
             out = way.busy_until;
         }
         out = (out + self.fault.delay).max(way.last_out);
-        if out > now {
+        if out + late > now {
             if way.under_way >= limit {
                 return Err(Drop::LinkQueueFull);
             }
             way.under_way += 1;
             way.last_out = out;
         }
-        Ok(out)
+        Ok(out + late)
     }
 
     /// A packet came out, if it was put on in this epoch.
@@ -192,27 +191,33 @@ mod tests {
     #[test]
     fn a_rate_makes_packets_wait_for_each_other() {
         let mut link = link(LinkFault { rate: Some(4_000_000), ..LinkFault::NONE });
-        let mut out = || link.schedule(Instant::ZERO, true, PACKET, None, 3);
+        let mut out = || link.schedule(Instant::ZERO, true, Duration::ZERO, PACKET, None, 3);
         assert_eq!(out(), Ok(Instant::from_millis(1)));
         assert_eq!(out(), Ok(Instant::from_millis(2)));
         assert_eq!(out(), Ok(Instant::from_millis(3)));
         assert_eq!(out(), Err(Drop::LinkQueueFull));
         assert!(link.came_out(true, 0));
         assert_eq!(
-            link.schedule(Instant::from_millis(1), true, PACKET, None, 3),
+            link.schedule(Instant::from_millis(1), true, Duration::ZERO, PACKET, None, 3),
             Ok(Instant::from_millis(4))
         );
-        assert_eq!(link.schedule(Instant::ZERO, false, PACKET, None, 3), Ok(Instant::from_millis(1)));
+        assert_eq!(
+            link.schedule(Instant::ZERO, false, Duration::ZERO, PACKET, None, 3),
+            Ok(Instant::from_millis(1))
+        );
     }
 
     #[test]
     fn a_shorter_delay_lets_no_packet_overtake() {
         let mut link = link(LinkFault { delay: Duration::from_millis(5), ..LinkFault::NONE });
-        assert_eq!(link.schedule(Instant::ZERO, true, PACKET, None, 9), Ok(Instant::from_millis(5)));
+        assert_eq!(
+            link.schedule(Instant::ZERO, true, Duration::ZERO, PACKET, None, 9),
+            Ok(Instant::from_millis(5))
+        );
         link.set_fault(LinkFault::NONE);
         assert!(!link.is_clear(true) && link.is_clear(false));
         assert_eq!(
-            link.schedule(Instant::from_millis(1), true, PACKET, None, 9),
+            link.schedule(Instant::from_millis(1), true, Duration::ZERO, PACKET, None, 9),
             Ok(Instant::from_millis(5))
         );
         assert!(link.came_out(true, 0) && link.came_out(true, 0));
@@ -220,9 +225,20 @@ mod tests {
     }
 
     #[test]
+    fn a_late_packet_is_overtaken_and_delays_none() {
+        let mut link = link(LinkFault::of(Mishap::Reorder, Probability::from_ppb(1)));
+        let mut out = |late| link.schedule(Instant::ZERO, true, late, PACKET, None, 2);
+        assert_eq!(out(Mishap::LATE), Ok(Instant::from_millis(1)));
+        assert_eq!(out(Duration::ZERO), Ok(Instant::ZERO));
+        assert_eq!(out(Mishap::LATE), Ok(Instant::from_millis(1)));
+        assert_eq!(out(Mishap::LATE), Err(Drop::LinkQueueFull));
+    }
+
+    #[test]
     fn a_switch_does_not_hold_a_packet_longer_than_its_lifetime() {
         let mut link = link(LinkFault { rate: Some(4_000_000), ..LinkFault::NONE });
-        let mut out = |lifetime| link.schedule(Instant::ZERO, true, PACKET, Some(Timeout(lifetime)), 9);
+        let mut out =
+            |lifetime| link.schedule(Instant::ZERO, true, Duration::ZERO, PACKET, Some(Timeout(lifetime)), 9);
         assert!(out(7).is_ok());
         assert_eq!(out(7), Err(Drop::SwitchLifetime), "524 us is less than 1 ms");
         assert!(out(8).is_ok());
@@ -232,7 +248,7 @@ mod tests {
     #[test]
     fn what_was_under_way_when_a_link_went_down_does_not_come_out() {
         let mut link = link(LinkFault { delay: Duration::from_millis(5), ..LinkFault::NONE });
-        assert!(link.schedule(Instant::ZERO, true, PACKET, None, 9).is_ok());
+        assert!(link.schedule(Instant::ZERO, true, Duration::ZERO, PACKET, None, 9).is_ok());
         let epoch = link.epoch;
         link.went_down();
         assert!(!link.came_out(true, epoch));

@@ -145,10 +145,8 @@ pub struct LinkSnapshot {
     pub unplugged: bool,
     /// How long a packet is under way.
     pub delay: String,
-    /// Share of packets that vanish.
-    pub loss: String,
-    /// Share of packets in which bits flip.
-    pub corrupt: String,
+    /// What befalls some of them, and what share: `loss`, `1%`.
+    pub mishaps: BTreeMap<&'static str, String>,
     /// Bits per second, if limited.
     pub rate: Option<u64>,
     /// Packets under way from `a` to `b`.
@@ -192,8 +190,7 @@ impl Fabric {
             up: link.up,
             unplugged: fault.down,
             delay: format_duration(fault.delay),
-            loss: fault.loss.to_string(),
-            corrupt: fault.corrupt.to_string(),
+            mishaps: fault.shares.iter().map(|(what, share)| (what.name(), share.to_string())).collect(),
             rate: fault.rate,
             under_way_from_a: link.way(true).under_way,
             under_way_from_b: link.way(false).under_way,

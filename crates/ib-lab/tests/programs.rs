@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use ib_fabric::{AgentId, AgentSpec, Drop, MethodMask, topology};
+use ib_fabric::{
+    AgentId, AgentSpec, Drop, LinkFault, MethodMask,
+    topology::{self, Mishap},
+};
 use ib_lab::{Incoming, LabConfig, Outgoing, ProgramError, ProgramSpec, Simulation};
 use ib_wire::{
     addr::{Lid, PortNum, ServiceLevel, Tid},
@@ -115,8 +118,7 @@ fn a_table_is_one_message_whatever_the_wire_loses() {
     simulation.with_lab(|lab, now| {
         lab.with_fabric(now, |fabric| {
             let link = fabric.link("h1", PortNum(1)).unwrap();
-            let fault =
-                ib_fabric::LinkFault { loss: "20%".parse().unwrap(), ..ib_fabric::LinkFault::default() };
+            let fault = LinkFault::of(Mishap::Loss, "20%".parse().unwrap());
             fabric.set_link_fault(now, link, fault);
         });
     });

@@ -26,6 +26,7 @@ mod guid;
 mod ibnet;
 mod ibnet_line;
 mod ibnet_writer;
+mod mishap;
 mod model;
 mod names;
 mod quantity;
@@ -39,6 +40,7 @@ pub use generate::{GENERATORS, GenerateError, GeneratorHelp, generate};
 pub use guid::{GUID_PREFIX, assigned_node_guid, assigned_port_guid};
 pub use ibnet::parse_ibnet;
 pub use ibnet_writer::to_ibnetdiscover;
+pub use mishap::{Mishap, Shares};
 pub use model::{
     Adjacency, Counts, Endpoint, Link, LinkModel, Neighbor, Node, NodeIndex, NodeKind, PortSpec, Topology,
 };

@@ -13,7 +13,7 @@ use ib_wire::addr::{Guid, LinkSpeed, LinkWidth, Lmc, Mtu, PortNum, UnicastLid};
 
 use super::{
     guid::{GUID_PREFIX, assigned_node_guid, assigned_port_guid},
-    quantity::Probability,
+    mishap::Shares,
 };
 
 /// Nodes and the links between them.
@@ -349,16 +349,13 @@ impl Link {
 pub struct LinkModel {
     /// How long a packet is under way.
     pub delay: Duration,
-    /// Share of packets that vanish.
-    pub loss: Probability,
-    /// Share of packets in which a bit flips.
-    pub corrupt: Probability,
+    /// What befalls some of them.
+    pub shares: Shares,
 }
 
 impl LinkModel {
-    /// No delay, no loss, no corruption.
-    pub const PERFECT: Self =
-        Self { delay: Duration::ZERO, loss: Probability::NEVER, corrupt: Probability::NEVER };
+    /// No delay, no mishap.
+    pub const PERFECT: Self = Self { delay: Duration::ZERO, shares: Shares::NONE };
 }
 
 /// How many nodes and links there are; shows itself as `2 switches, 4 hosts, 6 links`.

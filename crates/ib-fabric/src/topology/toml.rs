@@ -21,7 +21,10 @@
 //! mtu = 4096               # 256 512 1024 2048 4096; the devices' own if left out
 //! delay = "5ms"            # ns us ms s
 //! loss = "1%"              # of the packets, each way
+//! mad_loss = "50%"         # of the management packets, besides
 //! corrupt = "0.1%"
+//! duplicate = "1%"         # come out twice
+//! reorder = "1%"           # take 1 ms longer, so that those behind overtake them
 //! ```
 //! Nodes, routers (`[[router]]`) too, also take `description`, `guid`, `system_guid`, `vendor_id`, `device_id`, a switch
 //! `enhanced_port0`, and `port = [{ num = 1, guid = "0x...", lid = 5, lmc = 0 }]` for ports that are addresses (that
@@ -44,6 +47,7 @@ use super::{
     error::{Reason, TopologyErrors},
     generate::radix,
     guid::{BULK_HOST, assigned_node_guid, of_kind},
+    mishap::Mishap,
     model::{Endpoint, Link, Node, NodeIndex, NodeKind, Topology},
     quantity::{BadQuantity, Probability, parse_duration, parse_speed, parse_width},
 };
@@ -78,8 +82,10 @@ const SWITCH_KEYS: [&str; 10] = [
 const HOST_KEYS: [&str; 8] =
     ["name", "ports", "description", "guid", "system_guid", "vendor_id", "device_id", "port"];
 const PORT_KEYS: [&str; 4] = ["num", "guid", "lid", "lmc"];
-const DEFAULT_KEYS: [&str; 6] = ["width", "speed", "mtu", "delay", "loss", "corrupt"];
-const LINK_KEYS: [&str; 8] = ["a", "b", "width", "speed", "mtu", "delay", "loss", "corrupt"];
+const DEFAULT_KEYS: [&str; 9] =
+    ["width", "speed", "mtu", "delay", "loss", "mad_loss", "corrupt", "duplicate", "reorder"];
+const LINK_KEYS: [&str; 11] =
+    ["a", "b", "width", "speed", "mtu", "delay", "loss", "mad_loss", "corrupt", "duplicate", "reorder"];
 
 /// The topology as far as it was read, and what was wrong so far.
 struct Reader {
@@ -340,11 +346,10 @@ impl Reader {
         if let Some(delay) = self.quantity(table, "delay", parse_duration) {
             link.model.delay = delay;
         }
-        if let Some(loss) = self.quantity(table, "loss", Probability::from_str) {
-            link.model.loss = loss;
-        }
-        if let Some(corrupt) = self.quantity(table, "corrupt", Probability::from_str) {
-            link.model.corrupt = corrupt;
+        for mishap in Mishap::ALL {
+            if let Some(share) = self.quantity(table, mishap.name(), Probability::from_str) {
+                link.model.shares.set(mishap, share);
+            }
         }
         link
     }
@@ -521,7 +526,7 @@ mod tests {
         assert_eq!(topology[h1].guid.to_string(), "0269:6204:0000:0100");
         let to_db = topology.link_at(topology.find_port("sw1:5").unwrap()).unwrap();
         assert_eq!(to_db.model.delay, Duration::from_millis(5));
-        assert_eq!(to_db.model.loss.ppb(), 10_000_000);
+        assert_eq!(to_db.model.shares.of(Mishap::Loss).ppb(), 10_000_000);
         assert_eq!((to_db.mtu, to_db.speed), (Some(Mtu::B4096), LinkSpeed::Edr));
         assert_eq!(topology.links[0].speed, LinkSpeed::Hdr);
     }

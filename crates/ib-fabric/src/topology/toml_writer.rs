@@ -9,7 +9,7 @@ use alloc::{
 use super::{
     guid::assigned_node_guid,
     model::{Endpoint, Link, Node, NodeKind, PortSpec, Topology},
-    quantity::{Probability, format_duration, width_name},
+    quantity::{format_duration, width_name},
 };
 
 /// The topology as [`super::parse_toml`] reads it: a valid one comes back the same, in its normal order.
@@ -104,10 +104,8 @@ fn link_fields(topology: &Topology, link: &Link) -> Fields {
     if !link.model.delay.is_zero() {
         fields.text("delay", &format_duration(link.model.delay));
     }
-    for (key, share) in [("loss", link.model.loss), ("corrupt", link.model.corrupt)] {
-        if share != Probability::NEVER {
-            fields.text(key, &share.to_string());
-        }
+    for (mishap, share) in link.model.shares.iter() {
+        fields.text(mishap.name(), &share.to_string());
     }
     fields
 }
@@ -157,7 +155,7 @@ mod tests {
     use ib_wire::addr::{Guid, LinkSpeed, LinkWidth, Lmc, Mtu};
 
     use super::*;
-    use crate::topology::{generate, parse_toml};
+    use crate::topology::{Mishap, Probability, generate, parse_toml};
 
     #[test]
     fn the_pair_is_a_dozen_readable_lines() {
@@ -201,8 +199,9 @@ link = [
         let link = &mut topology.links[2];
         (link.width, link.speed, link.mtu) = (LinkWidth::X12, LinkSpeed::Ndr, Some(Mtu::B4096));
         link.model.delay = Duration::from_nanos(1_500_001);
-        link.model.loss = Probability::from_ppb(1);
-        link.model.corrupt = Probability::ALWAYS;
+        for (ppb, mishap) in (1..).zip(Mishap::ALL) {
+            link.model.shares.set(mishap, Probability::from_ppb(ppb));
+        }
         let router = Node::new(NodeKind::Router, "r1", assigned_node_guid(NodeKind::Router, 1), 2);
         topology.nodes.push(router);
         assert_eq!(parse_toml("", &to_toml(&topology)), Ok(topology));

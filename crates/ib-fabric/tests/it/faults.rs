@@ -2,12 +2,15 @@
 
 use core::time::Duration;
 
-use ib_fabric::{Drop, FabricConfig, LinkFault, topology::Probability};
+use ib_fabric::{
+    Drop, FabricConfig, LinkFault,
+    topology::{Mishap, Probability},
+};
 use ib_wire::{
-    addr::{PortNum, Rate, ServiceLevel},
+    addr::{PortNum, Qpn, Rate, ServiceLevel},
     mad::attr::{PhysicalState, PortState},
     offload::{Checksum, Offload, SegmentKind, Segments},
-    ud::{AddressVector, PortEvent},
+    ud::{AddressVector, PortEvent, UdSend},
 };
 
 use crate::world::{Datagram, World, star};
@@ -158,7 +161,7 @@ fn loss_takes_about_its_share_and_a_seed_repeats_it() {
     let run = || {
         let mut world = World::star();
         let (a, b) = (world.qp("h1", FULL), world.qp("h2", FULL));
-        fault(&mut world, "h2", LinkFault { loss: Probability::from_ppb(100_000_000), ..LinkFault::NONE });
+        fault(&mut world, "h2", LinkFault::of(Mishap::Loss, Probability::from_ppb(100_000_000)));
         for n in 0..1_000u16 {
             world.post(("h1", a), ("h2", b), &n.to_be_bytes());
         }
@@ -176,7 +179,7 @@ fn loss_takes_about_its_share_and_a_seed_repeats_it() {
 fn a_corrupted_packet_is_never_delivered() {
     let mut world = World::star();
     let (a, b) = (world.qp("h1", FULL), world.qp("h2", FULL));
-    fault(&mut world, "h2", LinkFault { corrupt: Probability::ALWAYS, ..LinkFault::NONE });
+    fault(&mut world, "h2", LinkFault::of(Mishap::Corrupt, Probability::ALWAYS));
     for _ in 0..200 {
         world.post(("h1", a), ("h2", b), &[7; 100]);
     }
@@ -186,6 +189,62 @@ fn a_corrupted_packet_is_never_delivered() {
     let h2 = snapshot.nodes.iter().find(|node| node.name == "h2").expect("there");
     assert_eq!(h2.ports[0].counters["symbol_errors"], 200);
     assert_eq!(h2.ports[0].counters["rcv_errors"], 200);
+}
+
+#[test]
+fn a_duplicated_packet_comes_out_twice_and_its_twin_is_not_duplicated_again() {
+    let mut world = World::star();
+    let (a, b) = (world.qp("h1", FULL), world.qp("h2", FULL));
+    for host in ["h1", "h2"] {
+        fault(&mut world, host, LinkFault::of(Mishap::Duplicate, Probability::ALWAYS));
+    }
+    world.post(("h1", a), ("h2", b), b"x");
+    let payloads: Vec<Vec<u8>> = world.take().into_iter().map(|(.., payload)| payload).collect();
+    assert_eq!(payloads, [b"x", b"x", b"x"], "two of the first link, of which one is doubled by the second");
+}
+
+#[test]
+fn a_large_send_is_cut_before_its_packets_are_duplicated() {
+    let mut world = World::star();
+    let (a, b) = (world.qp("h1", FULL), world.qp("h2", FULL));
+    fault(&mut world, "h2", LinkFault::of(Mishap::Duplicate, Probability::ALWAYS));
+    send_large(&mut world, a, b);
+    assert_eq!(world.received.len(), 6);
+    assert!(world.take().iter().all(|(.., payload)| payload.len() == 4 + 40 + 1000));
+}
+
+#[test]
+fn a_reordered_packet_is_overtaken_by_what_is_sent_within_a_millisecond() {
+    let run = |share| {
+        let mut world = World::star();
+        let (a, b) = (world.qp("h1", FULL), world.qp("h2", FULL));
+        fault(&mut world, "h2", LinkFault::of(Mishap::Reorder, share));
+        for n in 0..200u8 {
+            world.post(("h1", a), ("h2", b), &[n]);
+        }
+        world.pass(1);
+        world.take().into_iter().map(|(.., payload)| payload[0]).collect::<Vec<u8>>()
+    };
+    let in_order: Vec<u8> = (0..200).collect();
+    assert_eq!(run(Probability::ALWAYS), in_order, "those that are late keep their order");
+    let got = run(Probability::from_ppb(100_000_000));
+    let late: Vec<u8> = got.iter().rev().copied().take_while(|n| *n != 199).collect();
+    assert!((5..40).contains(&late.len()), "{late:?}");
+    assert_eq!(got, run(Probability::from_ppb(100_000_000)), "a seed repeats it");
+    let mut sorted = got;
+    sorted.sort_unstable();
+    assert_eq!(sorted, in_order, "none is lost");
+}
+
+#[test]
+fn a_link_that_loses_management_packets_carries_data() {
+    let mut world = World::star();
+    let (a, b) = (world.qp("h1", FULL), world.qp("h2", FULL));
+    fault(&mut world, "h2", LinkFault::of(Mishap::MadLoss, Probability::ALWAYS));
+    world.post(("h1", a), ("h2", b), b"x");
+    assert_eq!(world.take().len(), 1);
+    world.post(("h1", a), ("h2", Qpn::GSI), b"x");
+    assert_eq!(world.drops("h2", 1)["link_mad_loss"], 1);
 }
 
 /// IPoIB header, IPv4, TCP with 3000 bytes.
@@ -202,28 +261,24 @@ fn large_send() -> (Vec<u8>, Offload) {
     (payload, Offload { checksum, segments: Some(segments) })
 }
 
+fn send_large(world: &mut World, from: Qpn, to: Qpn) {
+    let dlid = world.lid("h2");
+    let vector = AddressVector { dlid, sl: ServiceLevel::default(), rate: Rate::GBPS_10, global: None };
+    let (payload, offload) = large_send();
+    world.post_raw(("h1", from), UdSend { offload, ..vector.datagram(to, &payload) });
+}
+
 #[test]
 fn a_large_send_stays_whole_until_a_link_looks_at_packets() {
     let mut world = World::star();
     let (a, b) = (world.qp("h1", FULL), world.qp("h2", FULL));
     let (payload, offload) = large_send();
-    let send = |world: &mut World| {
-        let to = AddressVector {
-            dlid: world.lid("h2"),
-            sl: ServiceLevel::default(),
-            rate: Rate::GBPS_10,
-            global: None,
-        };
-        let mut send = to.datagram(b, &payload);
-        send.offload = offload;
-        world.post_raw(("h1", a), send);
-    };
-    send(&mut world);
+    send_large(&mut world, a, b);
     assert_eq!(world.received[0].2.offload, offload);
     assert_eq!(world.take()[0].2, payload);
 
     fault(&mut world, "h2", LinkFault { rate: Some(1_000_000_000), ..LinkFault::NONE });
-    send(&mut world);
+    send_large(&mut world, a, b);
     world.pass(1);
     assert_eq!(world.received.len(), 3);
     assert!(world.received.iter().all(|(.., datagram)| !datagram.offload.is_pending()));

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant as Clock},
 };
 
+use ib_fabric::{
+    LinkFault,
+    topology::{Mishap, Probability},
+};
 use ib_sm::{SmConfig, SmEvent, Warning};
 use ib_wire::{addr::Lid, mad::attr::PortState};
 
@@ -113,7 +117,7 @@ fn the_managers_own_link_may_come_and_go() {
 fn a_silent_host_does_not_hold_up_the_others() {
     let mut bench = up("fat-tree:k=4");
     let link = bench.fabric.link("h16", ib_wire::addr::PortNum(1)).unwrap();
-    let loss = ib_fabric::LinkFault { loss: ib_fabric::topology::Probability::ALWAYS, ..Default::default() };
+    let loss = LinkFault::of(Mishap::Loss, Probability::ALWAYS);
     bench.set_link("h16", 1, true);
     bench.run(SECOND);
     bench.fabric.set_link_fault(bench.now, link, loss);
@@ -128,7 +132,7 @@ fn a_silent_host_does_not_hold_up_the_others() {
     bench.set_link("leaf1", 4, true);
     bench.run(Duration::from_millis(10));
     assert_eq!(bench.count(|event| matches!(event, SmEvent::LinkDown { .. })), 1, "{:?}", bench.events);
-    bench.fabric.set_link_fault(bench.now, link, ib_fabric::LinkFault::NONE);
+    bench.fabric.set_link_fault(bench.now, link, LinkFault::NONE);
     bench.run(SECOND * 11);
     bench.check_paths(0);
 }
