@@ -32,7 +32,7 @@ use crate::{
     partition::Partitions,
     role::Role,
     route::Routes,
-    sa::Administration,
+    sa::{Administration, Manner},
     snapshot::SmSnapshot,
     subnet::{NodeId, Subnet},
     sweep::{Phase, Sweep, SweepCounters, discover::Thoroughness, job::Job, lids::LidBook},
@@ -129,7 +129,7 @@ impl SubnetManager {
             return;
         }
         self.transactions.handle_timeout(now);
-        self.administration.handle_timeout(now);
+        self.administration.handle_timeout(now, &self.subnet);
         self.watch_master(now);
         self.probe(now);
         self.settle(now);
@@ -150,6 +150,11 @@ impl SubnetManager {
             self.sweep.want(Thoroughness::Quick, now);
         }
         self.settle(now);
+    }
+
+    /// Lets the administration answer in this manner from now on.
+    pub fn set_manner(&mut self, manner: Manner) {
+        self.administration.set_manner(manner);
     }
 
     /// Another priority, 0 to 15. A standby tells the master, which then may hand over.

@@ -52,6 +52,8 @@ pub struct Limits {
     pub table_bytes: usize,
     /// Reports that wait for their answers.
     pub reports: usize,
+    /// Requests that wait for a slow answer.
+    pub waiting: usize,
 }
 
 impl Default for SaConfig {
@@ -83,6 +85,7 @@ impl Default for Limits {
             transfer_bytes: 64 << 20,
             table_bytes: 16 << 20,
             reports: 65_536,
+            waiting: 65_536,
         }
     }
 }

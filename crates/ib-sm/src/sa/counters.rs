@@ -57,6 +57,8 @@ pub struct Events {
     pub unanswered_reports: u64,
     /// Subscribers that ceased to answer.
     pub dead_subscribers: u64,
+    /// Requests dropped: too many wait for a slow answer.
+    pub waiting_limit: u64,
     /// Services whose lease ran out.
     pub expired_services: u64,
 }

@@ -10,6 +10,7 @@ mod answer;
 mod config;
 mod counters;
 mod inform;
+mod manner;
 mod mask;
 mod member;
 mod path;
@@ -41,11 +42,13 @@ use tracing::{debug, info};
 
 pub use config::{Limits, SaConfig};
 pub use counters::{Answered, Counters, Events};
+pub use manner::Manner;
 pub use snapshot::{GroupView, MemberView, ServiceView, Snapshot, SubscriptionView};
 
 use self::{
     answer::{Outcome, Records, response},
     inform::{About, Event, Subscriptions},
+    manner::Waiting,
     member::Groups,
     path::Paths,
     report::Reports,
@@ -71,6 +74,9 @@ pub struct Administration {
     services: Services,
     transfers: Transfers,
     reports: Reports,
+    manner: Manner,
+    /// Requests that a slow manner keeps.
+    waiting: Waiting,
     output: VecDeque<Demand>,
     counters: Counters,
 }
@@ -88,6 +94,8 @@ impl Administration {
             services: Services::default(),
             transfers: Transfers::default(),
             reports: Reports::default(),
+            manner: Manner::default(),
+            waiting: Waiting::default(),
             output: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -120,9 +128,19 @@ impl Administration {
         if mad.header.is_response() {
             return self.handle_response(from, &mad);
         }
+        if let Manner::Slow(time) = self.manner {
+            let fits = self.waiting.push(now + time, from, mad, self.config.limits.waiting);
+            self.counters.events.waiting_limit += u64::from(!fits);
+            return;
+        }
         self.groups.advance(now);
         self.handle_request(now, subnet, from, &mad);
         self.publish_groups(now, subnet);
+    }
+
+    /// Answers in this manner from now on; what waits already goes on waiting.
+    pub const fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
     }
 
     /// A trap that the manager received: subscribers hear of it.
@@ -150,9 +168,13 @@ impl Administration {
         self.publish_groups(now, subnet);
     }
 
-    /// Sends again, gives up, lets leases end.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Sends again, gives up, lets leases end, answers what waited.
+    pub fn handle_timeout(&mut self, now: Instant, subnet: &Subnet) {
         self.groups.advance(now);
+        while let Some((from, mad)) = self.waiting.pop_due(now) {
+            self.handle_request(now, subnet, from, &mad);
+            self.publish_groups(now, subnet);
+        }
         let Self { output, counters, subscriptions, config, .. } = self;
         let events = &mut counters.events;
         events.expired_services += self.services.handle_timeout(now);
@@ -182,6 +204,7 @@ impl Administration {
         self.services = Services::default();
         self.transfers = Transfers::default();
         self.reports = Reports::default();
+        self.waiting = Waiting::default();
         self.output.clear();
         if is_master {
             self.stand_groups(now, subnet);
@@ -212,7 +235,7 @@ impl Administration {
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let tables = [self.groups.poll_timeout(), self.services.poll_timeout()];
+        let tables = [self.groups.poll_timeout(), self.services.poll_timeout(), self.waiting.next()];
         let transactions = [self.transfers.poll_timeout(), self.reports.poll_timeout()];
         tables.into_iter().chain(transactions).flatten().min()
     }
@@ -274,7 +297,10 @@ impl Administration {
             self.counters.events.asked_again += 1;
             return;
         }
-        let outcome = self.dispatch(&request);
+        let outcome = match self.manner.status(mad.header.method) {
+            Some(status) => Err(status),
+            None => self.dispatch(&request),
+        };
         self.answer(now, from, mad, outcome);
     }
 

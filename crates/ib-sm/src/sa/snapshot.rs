@@ -9,7 +9,7 @@ use alloc::{
 use ib_wire::addr::Guid;
 use serde::Serialize;
 
-use super::{Administration, Answered, Events, member::Group};
+use super::{Administration, Answered, Events, Manner, member::Group};
 
 /// State of the administration. Addresses and keys are text as they are shown everywhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +26,10 @@ pub struct Snapshot {
     pub transfers: usize,
     /// Reports without answer.
     pub reports: usize,
+    /// How it answers.
+    pub manner: Manner,
+    /// Requests that wait for a slow answer.
+    pub waiting: usize,
     /// Answers by attribute, method and status.
     pub answered: Vec<Answered>,
     /// What else happened.
@@ -115,6 +119,8 @@ impl Snapshot {
             services: sa.services.iter().map(ServiceView::of).collect(),
             transfers: sa.transfers.len(),
             reports: sa.reports.len(),
+            manner: sa.manner,
+            waiting: sa.waiting.len(),
             answered: sa.counters.table(),
             events: sa.counters.events,
         }

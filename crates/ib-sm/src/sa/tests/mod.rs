@@ -243,7 +243,7 @@ impl Script {
     fn run_until(&mut self, then: Instant) {
         while let Some(next) = self.sa.poll_timeout().filter(|next| *next <= then) {
             self.now = self.now.max(next);
-            self.sa.handle_timeout(self.now);
+            self.sa.handle_timeout(self.now, &self.subnet);
             self.collect();
         }
         self.now = then;

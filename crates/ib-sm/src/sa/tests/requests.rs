@@ -1,7 +1,9 @@
+use core::time::Duration;
+
 use ib_wire::mad::sa::{RmppFlags, RmppStatus};
 
 use super::*;
-use crate::sa::Limits;
+use crate::sa::{Limits, Manner};
 
 #[test]
 fn a_manager_that_is_not_master_keeps_silent() {
@@ -74,7 +76,7 @@ fn a_table_asked_for_again_is_not_sent_twice() {
     s.hand_in(2, &mad);
     assert_eq!(s.sent.len(), 1, "the first segment");
     assert_eq!(s.sa.counters().events.asked_again, 1);
-    s.run_until(NOW + core::time::Duration::from_secs(60));
+    s.run_until(NOW + Duration::from_secs(60));
     let events = s.sa.counters().events;
     assert_eq!((s.sa.snapshot().transfers, events.failed_transfers), (0, 1));
     assert_eq!(s.sent.len(), 1 + 7 + 1, "seven more tries and an abort");
@@ -128,6 +130,55 @@ proptest::proptest! {
         bytes[24] = 0;
         let mad = SaMad::from_bytes(&bytes.try_into().unwrap());
         s.hand_in(2, &mad);
-        s.run_until(NOW + core::time::Duration::from_secs(1000));
+        s.run_until(NOW + Duration::from_secs(1000));
     }
+}
+
+#[test]
+fn a_busy_administration_says_so_and_does_nothing() {
+    let mut s = Script::new(3);
+    s.sa.set_manner(Manner::Busy);
+    let mad = s.request(Method::GET, RecordId::CLASS_PORT_INFO, 0, &[]);
+    assert_eq!(s.ask_mad(2, mad).header.status, Status::BUSY);
+    assert_eq!(s.sa.counters().count(RecordId::CLASS_PORT_INFO, Method::GET, Status::BUSY), 1);
+    let groups = s.sa.snapshot().groups;
+    let mad = s.request(Method::SET, RecordId::MC_MEMBER, !0, &[0xff; 60]);
+    assert_eq!(s.ask_mad(2, mad).header.status, Status::BUSY);
+    assert_eq!(s.sa.snapshot().groups, groups);
+    s.sa.set_manner(Manner::Prompt);
+    let mad = s.request(Method::GET, RecordId::CLASS_PORT_INFO, 0, &[]);
+    assert_eq!(s.ask_mad(2, mad).header.status, Status::OK);
+}
+
+#[test]
+fn an_administration_without_records_still_serves_who_joins() {
+    let mut s = Script::new(3);
+    s.sa.set_manner(Manner::NoRecords);
+    let mad = s.request(Method::GET, RecordId::CLASS_PORT_INFO, 0, &[]);
+    assert_eq!(s.ask_mad(2, mad).header.status, Status::SA_NO_RECORDS);
+    let mad = s.request(Method::SET, RecordId::MC_MEMBER, 0, &[]);
+    assert_eq!(s.ask_mad(2, mad).header.status, Status::SA_INSUFFICIENT_COMPONENTS);
+}
+
+#[test]
+fn a_slow_administration_answers_later_in_order_and_holds_only_so_many() {
+    let limits = Limits { waiting: 3, ..Limits::default() };
+    let mut s = Script::with(3, SaConfig { limits, ..SaConfig::default() }, Partitions::default());
+    s.sa.set_manner(Manner::Slow(Duration::from_secs(5)));
+    for host in 1..=2 {
+        let mad = s.request(Method::GET, RecordId::CLASS_PORT_INFO, 0, &[]);
+        s.hand_in(host, &mad);
+    }
+    s.sa.set_manner(Manner::Slow(Duration::from_secs(1)));
+    for _ in 0..2 {
+        let mad = s.request(Method::GET, RecordId::CLASS_PORT_INFO, 0, &[]);
+        s.hand_in(3, &mad);
+    }
+    assert_eq!((s.sa.snapshot().waiting, s.sa.counters().events.waiting_limit), (3, 1));
+    s.run_until(NOW + Duration::from_millis(4999));
+    assert!(s.sent.is_empty());
+    s.run_until(NOW + Duration::from_secs(5));
+    let answered: Vec<u16> = s.sent.iter().map(|(to, _)| to.lid.0).collect();
+    assert_eq!(answered, [1, 2, 3]);
+    assert!(s.sent.iter().all(|(_, mad)| mad.header.status == Status::OK));
 }
