@@ -105,6 +105,15 @@ pub enum PacketError {
     Vcrc,
 }
 
+/// Appends both checksums to bytes that begin with an LRH and end with the padded payload, whatever they hold.
+pub fn seal(bytes: &mut Vec<u8>) {
+    let has_grh = bytes.get(1).is_some_and(|octet| NextHeader(octet & 3) == NextHeader::GRH);
+    let icrc = crc::icrc(bytes, has_grh);
+    bytes.extend(icrc);
+    let vcrc = crc::vcrc(bytes);
+    bytes.extend(vcrc);
+}
+
 /// What a packet counts for: a large send counts as the packets it stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measure {

@@ -3,5 +3,5 @@
 mod datagram;
 mod headers;
 
-pub use datagram::{GlobalRoute, Measure, Packet, PacketError, PacketSpec};
+pub use datagram::{GlobalRoute, Measure, Packet, PacketError, PacketSpec, seal};
 pub use headers::{Bth, Deth, Grh, Lrh, NextHeader, Opcode};

@@ -322,11 +322,21 @@ pub(super) enum FaultVerb {
     /// Change what a link does to packets
     #[command(after_help = "Examples:\n  ipoib fault link sw1:3 down\n  ipoib fault link sw1:3 loss 1%\n  \
                             ipoib fault link sw1:3 delay 5ms\n  ipoib fault link sw1:3 corrupt 0.1%\n  \
-                            ipoib fault link sw1:3 clear")]
+                            ipoib fault link sw1:3 duplicate 1%\n  ipoib fault link sw1:3 reorder 1%\n  \
+                            ipoib fault link sw1:3 mad-loss 50%\n  ipoib fault link sw1:3 clear")]
     Link(FaultLinkArgs),
     /// Pull all cables of a host, or plug them again
     #[command(after_help = "Example:\n  ipoib fault host h1 unplug")]
     Host(FaultHostArgs),
+    /// Change how the lab's own subnet administration answers
+    #[command(
+        after_help = "Examples:\n  ipoib fault sm busy\n  ipoib fault sm slow 5s\n  ipoib fault sm clear"
+    )]
+    Sm(FaultSmArgs),
+    /// Let a packet of your making come in through a port
+    #[command(after_help = "Example, a packet for LID 4 that ends within its headers:\n  \
+                            ipoib fault inject h1 --seal 00020004000500010464ffff")]
+    Inject(InjectArgs),
 }
 
 /// `fault link`.
@@ -338,12 +348,47 @@ pub(super) struct FaultLinkArgs {
     /// One of its ends, such as sw1:3, or h1 for a host with one port
     #[arg(value_name = "LINK")]
     pub(super) link: String,
-    /// down, up, loss, delay, corrupt or clear
+    /// down, up, loss, mad-loss (management packets alone), delay, corrupt, duplicate, reorder (a millisecond later
+    /// than those behind) or clear
     #[arg(value_name = "FAULT")]
     pub(super) fault: String,
-    /// How much of it: 1% for loss and corrupt, 5ms for delay
+    /// How much of it: 5ms for delay, a share of packets such as 1% for what befalls some
     #[arg(value_name = "AMOUNT")]
     pub(super) amount: Option<String>,
+}
+
+/// `fault sm`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct FaultSmArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// busy, no-records, slow or clear
+    #[arg(value_name = "FAULT")]
+    pub(super) fault: String,
+    /// How much later: 5s for slow
+    #[arg(value_name = "AMOUNT")]
+    pub(super) amount: Option<String>,
+    /// The switch or host of the manager, if there are several
+    #[arg(long, value_name = "NODE")]
+    pub(super) node: Option<String>,
+}
+
+/// `fault inject`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct InjectArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// Where it comes in, such as sw1:3, or h1 for a host with one port
+    #[arg(value_name = "PORT")]
+    pub(super) port: String,
+    /// Its octets, from the local route header through the VCRC, in hexadecimal digits
+    #[arg(value_name = "HEX")]
+    pub(super) packet: String,
+    /// Append both checksums, which the octets lack
+    #[arg(long)]
+    pub(super) seal: bool,
 }
 
 /// `fault host`.

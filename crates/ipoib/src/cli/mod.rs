@@ -59,6 +59,8 @@ fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> 
         Verb::Show(args) => verbs::show(args),
         Verb::Fault(FaultVerb::Link(args)) => verbs::fault_link(&args),
         Verb::Fault(FaultVerb::Host(args)) => verbs::fault_host(&args),
+        Verb::Fault(FaultVerb::Sm(args)) => verbs::fault_sm(args),
+        Verb::Fault(FaultVerb::Inject(args)) => verbs::inject(&args),
         Verb::Capture(args) => verbs::capture(args),
         Verb::Sm(SmVerb::Sweep { target }) => verbs::sweep(&target),
         Verb::Sm(SmVerb::Start { target, node, priority }) => verbs::start_sm(&target, node, priority),

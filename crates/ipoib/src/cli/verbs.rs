@@ -15,11 +15,14 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    args::{CaptureArgs, FaultHostArgs, FaultLinkArgs, ListArgs, ShowArgs, StopArgs, TargetArgs},
+    args::{
+        CaptureArgs, FaultHostArgs, FaultLinkArgs, FaultSmArgs, InjectArgs, ListArgs, ShowArgs, StopArgs,
+        TargetArgs,
+    },
     output, render, target,
 };
 use crate::{
-    control::{CaptureFilter, Client, LinkFault, schema::SCHEMA},
+    control::{CaptureFilter, Client, LinkFault, SmFault, packet_of, schema::SCHEMA},
     os::rundir::LabEntry,
 };
 
@@ -48,6 +51,22 @@ pub(super) fn fault_link(args: &FaultLinkArgs) -> Result<ExitCode> {
 /// `fault host`.
 pub(super) fn fault_host(args: &FaultHostArgs) -> Result<ExitCode> {
     target::connect(&args.target)?.fault_host(&args.host, args.fault).context("fault host")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `fault sm`.
+pub(super) fn fault_sm(args: FaultSmArgs) -> Result<ExitCode> {
+    let fault = SmFault::read(&args.fault, args.amount.as_deref());
+    let fault = fault.map_err(anyhow::Error::msg).context("fault sm")?;
+    target::connect(&args.target)?.fault_sm(args.node, fault).context("fault sm")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `fault inject`.
+pub(super) fn inject(args: &InjectArgs) -> Result<ExitCode> {
+    packet_of(&args.packet, args.seal).map_err(anyhow::Error::msg).context("fault inject")?;
+    let mut lab = target::connect(&args.target)?;
+    lab.inject(&args.port, &args.packet, args.seal).context("fault inject")?;
     Ok(ExitCode::SUCCESS)
 }
 

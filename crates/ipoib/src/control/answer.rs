@@ -9,10 +9,10 @@ use zlink::varlink_service;
 
 use super::{
     protocol::{
-        CallError, Capture, DESCRIPTION, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, INTERFACE,
-        KillSm, LabError, Nothing, Show, Shown, StartSm,
+        CallError, Capture, DESCRIPTION, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, FaultSm,
+        INTERFACE, Inject, KillSm, LabError, Nothing, Show, Shown, StartSm,
     },
-    request::{Entry, LinkFault, Reply, Request},
+    request::{Entry, LinkFault, Reply, Request, SmFault, packet_of},
     schema::SCHEMA,
 };
 use crate::capture::CaptureStatus;
@@ -73,6 +73,16 @@ async fn ours(
         "FaultHost" => {
             let FaultHost { host, fault } = read(parameters)?;
             done(request(ask, |reply| Request::FaultHost { host, fault, reply }).await)
+        }
+        "FaultSm" => {
+            let FaultSm { node, fault, value: amount } = read(parameters)?;
+            let fault = SmFault::read(&fault, amount.as_deref()).map_err(CallError::parameter)?;
+            done(request(ask, |reply| Request::FaultSm { node, fault, reply }).await)
+        }
+        "Inject" => {
+            let Inject { port, packet, seal } = read(parameters)?;
+            let packet = packet_of(&packet, seal == Some(true)).map_err(CallError::failed)?;
+            done(request(ask, |reply| Request::Inject { port, packet, reply }).await)
         }
         "Enter" => {
             let Enter { host } = read(parameters)?;

@@ -16,10 +16,10 @@ use zlink::{Call, tokio::unix};
 
 use super::{
     protocol::{
-        Capture, Captured, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, KillSm, LabError,
-        Nothing, RawCall, Show, Shown, StartSm,
+        Capture, Captured, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, FaultSm, Inject, KillSm,
+        LabError, Nothing, RawCall, Show, Shown, StartSm,
     },
-    request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault},
+    request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, SmFault},
     schema::Noun,
 };
 use crate::capture::CaptureSummary;
@@ -81,6 +81,18 @@ impl Client {
     /// Pulls or plugs the cables of a host.
     pub fn fault_host(&mut self, host: &str, fault: HostFault) -> Result<(), ClientError> {
         self.call("FaultHost", FaultHost { host: host.to_owned(), fault }).map(|Done {}| ())
+    }
+
+    /// Changes how a subnet administration answers.
+    pub fn fault_sm(&mut self, node: Option<String>, fault: SmFault) -> Result<(), ClientError> {
+        let (fault, value) = fault.words();
+        self.call("FaultSm", FaultSm { node, fault: fault.to_owned(), value }).map(|Done {}| ())
+    }
+
+    /// Lets a packet, in hexadecimal digits, come in through a port; `seal` appends its checksums.
+    pub fn inject(&mut self, port: &str, packet: &str, seal: bool) -> Result<(), ClientError> {
+        let parameters = Inject { port: port.to_owned(), packet: packet.to_owned(), seal: Some(seal) };
+        self.call("Inject", parameters).map(|Done {}| ())
     }
 
     /// The way into a host or switch.

@@ -15,7 +15,7 @@ mod wire;
 pub use client::{Client, ClientError};
 pub use environment::Environment;
 pub use protocol::{DESCRIPTION, INTERFACE, SOCKET};
-pub use request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, Reply, Request};
+pub use request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, Reply, Request, SmFault, packet_of};
 pub use server::ControlServer;
 
 #[cfg(test)]

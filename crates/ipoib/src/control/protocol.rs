@@ -70,6 +70,22 @@ pub(super) struct FaultHost {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct FaultSm {
+    pub(super) node: Option<String>,
+    pub(super) fault: String,
+    pub(super) value: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Inject {
+    pub(super) port: String,
+    pub(super) packet: String,
+    pub(super) seal: Option<bool>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Enter {
     pub(super) host: String,
 }

@@ -5,7 +5,7 @@
 
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
-use ib_fabric::topology::{Probability, format_duration, parse_duration};
+use ib_fabric::topology::{Mishap, Probability, format_duration, parse_duration};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -46,6 +46,24 @@ pub enum Request {
         host: String,
         /// Which of the two.
         fault: HostFault,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// Changes how a subnet administration of ours answers.
+    FaultSm {
+        /// The switch or host of the manager; the only one if none is named.
+        node: Option<String>,
+        /// How.
+        fault: SmFault,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// Lets a packet come in through a port, as if the far end of its cable had sent it.
+    Inject {
+        /// `sw1:3`, or `h1` for a host with one port.
+        port: String,
+        /// LRH through VCRC.
+        packet: Vec<u8>,
         /// Done.
         reply: Reply<()>,
     },
@@ -106,12 +124,10 @@ pub enum LinkFault {
     Down,
     /// Plugged again; other faults stay.
     Up,
-    /// Share of packets that vanish.
-    Loss(Probability),
+    /// The share of packets that this befalls.
+    Share(Mishap, Probability),
     /// Time each packet is under way.
     Delay(Duration),
-    /// Share of packets in which a bit flips.
-    Corrupt(Probability),
     /// No fault is left, and the link is up.
     Clear,
 }
@@ -121,10 +137,11 @@ impl LinkFault {
     pub fn read(word: &str, amount: Option<&str>) -> Result<Self, String> {
         let needs =
             |example| amount.ok_or_else(|| format!("`{word}` needs an amount: write `{word} {example}`"));
-        let share = |text: &str| text.parse::<Probability>().map_err(|error| error.to_string());
+        if let Some(mishap) = Mishap::by_name(word) {
+            let share = needs("1%")?.parse::<Probability>().map_err(|error| error.to_string())?;
+            return Ok(Self::Share(mishap, share));
+        }
         let fault = match word {
-            "loss" => return Ok(Self::Loss(share(needs("1%")?)?)),
-            "corrupt" => return Ok(Self::Corrupt(share(needs("0.1%")?)?)),
             "delay" => {
                 let time = parse_duration(needs("5ms")?).map_err(|error| error.to_string())?;
                 return Ok(Self::Delay(time));
@@ -134,14 +151,12 @@ impl LinkFault {
             "clear" => Self::Clear,
             _ => {
                 return Err(format!(
-                    "there is no fault `{word}`: use down, up, loss, delay, corrupt or clear"
+                    "there is no fault `{word}`: use down, up, loss, mad-loss, delay, corrupt, duplicate, reorder or \
+                     clear"
                 ));
             }
         };
-        match amount {
-            None => Ok(fault),
-            Some(amount) => Err(format!("`{word}` takes no amount: leave `{amount}` out")),
-        }
+        alone(word, amount).map(|()| fault)
     }
 
     /// The same words back.
@@ -149,13 +164,82 @@ impl LinkFault {
         match self {
             Self::Down => ("down", None),
             Self::Up => ("up", None),
-            Self::Loss(share) => ("loss", Some(share.to_string())),
+            Self::Share(mishap, share) => (mishap.name(), Some(share.to_string())),
             Self::Delay(time) => ("delay", Some(format_duration(time))),
-            Self::Corrupt(share) => ("corrupt", Some(share.to_string())),
             Self::Clear => ("clear", None),
         }
     }
 }
+
+/// For a word that needs no amount.
+fn alone(word: &str, amount: Option<&str>) -> Result<(), String> {
+    match amount {
+        None => Ok(()),
+        Some(amount) => Err(format!("`{word}` takes no amount: leave `{amount}` out")),
+    }
+}
+
+/// What `fault sm` can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmFault {
+    /// Its administration answers that it is busy.
+    Busy,
+    /// It answers questions with "no records".
+    NoRecords,
+    /// It answers so much later.
+    Slow(Duration),
+    /// It answers as it should.
+    Clear,
+}
+
+impl SmFault {
+    /// The words of the command line: `slow` with `5s`, `busy` with nothing.
+    pub fn read(word: &str, amount: Option<&str>) -> Result<Self, String> {
+        let fault = match word {
+            "busy" => Self::Busy,
+            "no_records" | "no-records" => Self::NoRecords,
+            "clear" => Self::Clear,
+            "slow" => {
+                let amount = amount.ok_or("`slow` needs an amount: write `slow 5s`")?;
+                return Ok(Self::Slow(parse_duration(amount).map_err(|error| error.to_string())?));
+            }
+            _ => return Err(format!("there is no fault `{word}`: use busy, no-records, slow or clear")),
+        };
+        alone(word, amount).map(|()| fault)
+    }
+
+    /// The same words back.
+    pub fn words(self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Busy => ("busy", None),
+            Self::NoRecords => ("no_records", None),
+            Self::Slow(time) => ("slow", Some(format_duration(time))),
+            Self::Clear => ("clear", None),
+        }
+    }
+}
+
+/// The octets of a packet in hexadecimal digits, in any groups; `seal` appends its checksums.
+pub fn packet_of(digits: &str, seal: bool) -> Result<Vec<u8>, String> {
+    let digits: Vec<char> = digits.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
+    if digits.len() / 2 > LONGEST_PACKET {
+        return Err(format!("a packet of {} octets: {LONGEST_PACKET} are the most", digits.len() / 2));
+    }
+    let octet = |pair: &[char]| match pair {
+        [high, low] => Some(u8::try_from(high.to_digit(16)? << 4 | low.to_digit(16)?).unwrap_or(0)),
+        _ => None,
+    };
+    let octets = digits.chunks(2).map(octet).collect::<Option<Vec<u8>>>();
+    let mut octets =
+        octets.ok_or("the packet is to be hexadecimal digits, two an octet: write `f0 01 00 05 ...`")?;
+    if seal {
+        ib_wire::packet::seal(&mut octets);
+    }
+    Ok(octets)
+}
+
+/// More than the longest packet that a header can tell of, checksums included.
+const LONGEST_PACKET: usize = 8192;
 
 /// What `fault host` can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,7 +311,34 @@ mod tests {
             let fault = LinkFault::read(word, amount).unwrap();
             assert_eq!(fault.words(), (word, amount.map(str::to_owned)));
         }
+        for mishap in Mishap::ALL {
+            let fault = LinkFault::read(mishap.name(), Some("2%")).unwrap();
+            assert_eq!(fault.words(), (mishap.name(), Some("2%".to_owned())));
+        }
+        assert_eq!(LinkFault::read("mad-loss", Some("50%")).unwrap().words().0, "mad_loss");
         assert_eq!(LinkFault::read("corrupt", Some("0.10%")).unwrap().words().1.unwrap(), "0.1%");
+    }
+
+    #[test]
+    fn a_managers_fault_is_read_as_it_is_written() {
+        for (word, amount) in [("busy", None), ("no_records", None), ("clear", None), ("slow", Some("5s"))] {
+            let fault = SmFault::read(word, amount).unwrap();
+            assert_eq!(fault.words(), (word, amount.map(str::to_owned)));
+        }
+        assert_eq!(SmFault::read("no-records", None), Ok(SmFault::NoRecords));
+        let why = |word, amount| SmFault::read(word, amount).unwrap_err();
+        assert_eq!(why("slow", None), "`slow` needs an amount: write `slow 5s`");
+        assert_eq!(why("busy", Some("1%")), "`busy` takes no amount: leave `1%` out");
+        assert!(why("lazy", None).contains("no-records"));
+    }
+
+    #[test]
+    fn a_packet_is_read_in_any_groups_of_digits() {
+        assert_eq!(packet_of("f0 01:0A\n0b", false), Ok(vec![0xf0, 1, 10, 11]));
+        assert_eq!(packet_of("f001", true).unwrap().len(), 8);
+        assert!(packet_of("f00", false).unwrap_err().contains("two an octet"));
+        assert!(packet_of("xy", false).is_err());
+        assert!(packet_of(&"00".repeat(9000), false).unwrap_err().contains("8192"));
     }
 
     #[test]

@@ -206,10 +206,16 @@ pub struct LinkFaults {
     pub down: bool,
     /// Share of packets that vanish: `1%`.
     pub loss: Option<String>,
+    /// Share of management packets that vanish: `50%`.
+    pub mad_loss: Option<String>,
     /// Time on the way: `5ms`.
     pub delay: Option<String>,
     /// Share of packets in which a bit flips: `0.1%`.
     pub corrupt: Option<String>,
+    /// Share of packets that come out twice: `1%`.
+    pub duplicate: Option<String>,
+    /// Share of packets that take a millisecond longer than those behind them: `1%`.
+    pub reorder: Option<String>,
 }
 
 /// Somebody an interface can send to without asking again.
@@ -335,6 +341,8 @@ pub struct SmRow {
     pub role: String,
     /// Its priority, 0 to 15.
     pub priority: Option<u8>,
+    /// How its administration answers: `promptly`, `busy`, `no_records`, `slow 5s`.
+    pub answers: Option<String>,
     /// Sweeps done.
     pub sweeps: Option<u64>,
     /// How long the last one took, in microseconds; unknown if it ended at the moment at which it began, as it does

@@ -78,7 +78,7 @@ fn faults_arrive_as_they_were_meant() {
     client.fault_link("sw1:3", LinkFault::read("loss", Some("1%")).unwrap()).unwrap();
     client.fault_link("sw1:3", LinkFault::Clear).unwrap();
     client.fault_host("h1", HostFault::Unplug).unwrap();
-    assert_eq!(*seen.lock().unwrap(), ["sw1:3 Loss(Probability(1%))", "sw1:3 Clear", "h1 Unplug"]);
+    assert_eq!(*seen.lock().unwrap(), ["sw1:3 Share(Loss, Probability(1%))", "sw1:3 Clear", "h1 Unplug"]);
 }
 
 #[test]
@@ -297,6 +297,8 @@ fn the_contract_is_well_formed_varlink() {
             "Show",
             "FaultLink",
             "FaultHost",
+            "FaultSm",
+            "Inject",
             "Enter",
             "Capture",
             "EndCapture",

@@ -3,14 +3,18 @@
 use std::{fs::File, os::fd::OwnedFd, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use ib_fabric::topology::Topology;
+use ib_fabric::{
+    LinkId,
+    topology::{Endpoint, Topology},
+};
 use ib_lab::ManagerConfig;
+use ib_sm::sa::Manner;
 use ib_wire::addr::PortNum;
 
 use super::{Running, hosts};
 use crate::{
     capture::CaptureStatus,
-    control::{CaptureFilter, Entry, Environment, HostFault, LabInfo, LinkFault, Reply, Request},
+    control::{CaptureFilter, Entry, Environment, HostFault, LabInfo, LinkFault, Reply, Request, SmFault},
     os::{clock, space::HostSpace},
 };
 
@@ -29,6 +33,12 @@ impl Running {
             }
             Request::FaultHost { host, fault, reply } => {
                 let _ = reply.send(self.fault_host(&host, fault).map_err(sentence));
+            }
+            Request::FaultSm { node, fault, reply } => {
+                let _ = reply.send(self.fault_sm(node.as_deref(), fault).map_err(sentence));
+            }
+            Request::Inject { port, packet, reply } => {
+                let _ = reply.send(self.inject(&port, &packet).map_err(sentence));
             }
             Request::Enter { host, reply } => self.enter(&host, reply),
             Request::Capture { filter, to, reply } => {
@@ -57,22 +67,57 @@ impl Running {
     }
 
     fn fault_link(&mut self, name: &str, fault: LinkFault) -> Result<()> {
-        let end =
-            self.topology.find_port(name).with_context(|| format!("no port {name}: write it as sw1:3"))?;
-        let node = &self.topology.nodes[end.node.0].name;
-        let link =
-            self.runtime.lab.fabric().link(node, end.port).with_context(|| format!("{name} has no cable"))?;
+        let (_, link) = self.link(name)?;
         let mut model = self.runtime.lab.fabric().link_fault(link);
         match fault {
             LinkFault::Down => model.down = true,
             LinkFault::Up => model.down = false,
-            LinkFault::Loss(share) => model.loss = share,
+            LinkFault::Share(mishap, share) => model.shares.set(mishap, share),
             LinkFault::Delay(time) => model.delay = time,
-            LinkFault::Corrupt(share) => model.corrupt = share,
             LinkFault::Clear => model = ib_fabric::LinkFault::NONE,
         }
         self.runtime
             .with_lab(|lab, now| lab.with_fabric(now, |fabric| fabric.set_link_fault(now, link, model)));
+        Ok(())
+    }
+
+    /// The port of this name and the link at it.
+    fn link(&self, name: &str) -> Result<(Endpoint, LinkId)> {
+        let end = self.port(name)?;
+        let node = &self.topology[end.node].name;
+        let link = self.runtime.lab.fabric().link(node, end.port);
+        Ok((end, link.with_context(|| format!("{name} has no cable"))?))
+    }
+
+    fn port(&self, name: &str) -> Result<Endpoint> {
+        self.topology.find_port(name).with_context(|| format!("no port {name}: write it as sw1:3"))
+    }
+
+    fn fault_sm(&mut self, node: Option<&str>, fault: SmFault) -> Result<()> {
+        let manager = self.manager(node)?;
+        let manner = match fault {
+            SmFault::Busy => Manner::Busy,
+            SmFault::NoRecords => Manner::NoRecords,
+            SmFault::Slow(time) => Manner::Slow(time),
+            SmFault::Clear => Manner::Prompt,
+        };
+        self.runtime.with_lab(|lab, now| lab.with_manager(now, manager, |sm| sm.set_manner(manner)));
+        Ok(())
+    }
+
+    fn inject(&mut self, name: &str, packet: &[u8]) -> Result<()> {
+        let end = self.port(name)?;
+        if end.port == PortNum::MANAGEMENT {
+            let node = &self.topology[end.node].name;
+            let port = self.runtime.lab.fabric().end_port(node, end.port).context("no such port")?;
+            self.runtime.with_lab(|lab, now| lab.with_fabric(now, |fabric| fabric.inject(now, port, packet)));
+            return Ok(());
+        }
+        let (end, link) = self.link(name)?;
+        let from_a = self.topology.links.iter().any(|plan| plan.b == end);
+        self.runtime.with_lab(|lab, now| {
+            lab.with_fabric(now, |fabric| fabric.inject_on_link(now, link, from_a, packet));
+        });
         Ok(())
     }
 
@@ -101,18 +146,24 @@ impl Running {
     }
 
     fn kill_manager(&mut self, node: Option<&str>) -> Result<()> {
+        let manager = self.manager(node)?;
+        self.runtime.with_lab(|lab, now| lab.kill_manager(now, manager));
+        Ok(())
+    }
+
+    /// Our manager at this node, or the only one.
+    fn manager(&self, node: Option<&str>) -> Result<usize> {
         let managers = self.runtime.lab.managers().iter().enumerate().filter(|(_, m)| m.sm.is_some());
         let found: Vec<usize> =
             managers.filter(|(_, m)| node.is_none_or(|node| m.node == node)).map(|(i, _)| i).collect();
         match found[..] {
-            [manager] => self.runtime.with_lab(|lab, now| lab.kill_manager(now, manager)),
+            [manager] => Ok(manager),
             [] => bail!(
                 "no subnet manager of ours runs {}",
                 node.map_or_else(|| "in this lab".to_owned(), |n| format!("at {n}"))
             ),
             _ => bail!("{} subnet managers of ours run: name the node of one", found.len()),
         }
-        Ok(())
     }
 
     /// Answers at once for a host, and for a switch when its space has been made.

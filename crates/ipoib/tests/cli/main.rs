@@ -119,6 +119,8 @@ fn answer(request: Request, host: &HostSpace, info: &LabInfo) {
         Request::Info { reply } => drop(reply.send(Ok(info.clone()))),
         Request::FaultLink { reply, .. }
         | Request::FaultHost { reply, .. }
+        | Request::FaultSm { reply, .. }
+        | Request::Inject { reply, .. }
         | Request::Sweep { reply }
         | Request::StartSm { reply, .. }
         | Request::KillSm { reply, .. }
@@ -177,6 +179,13 @@ fn faults_and_orders_reach_the_lab() {
         (&["fault", "link", "sw1:3", "down"][..], r#"FaultLink { link: "sw1:3", fault: Down"#),
         (&["fault", "link", "sw1:3", "delay", "5ms"], r#"FaultLink { link: "sw1:3", fault: Delay(5ms)"#),
         (&["fault", "host", "h1", "unplug"], r#"FaultHost { host: "h1", fault: Unplug"#),
+        (
+            &["fault", "link", "sw1:3", "mad-loss", "50%"],
+            r#"FaultLink { link: "sw1:3", fault: Share(MadLoss"#,
+        ),
+        (&["fault", "sm", "busy"], "FaultSm { node: None, fault: Busy"),
+        (&["fault", "sm", "slow", "5s", "--node", "sw2"], r#"FaultSm { node: Some("sw2"), fault: Slow(5s)"#),
+        (&["fault", "inject", "h1", "f0 01"], r#"Inject { port: "h1", packet: [240, 1]"#),
         (&["sm", "sweep"], "Sweep { reply"),
         (&["sm", "start", "sw2"], r#"StartSm { node: Some("sw2"), priority: None"#),
         (&["sm", "start", "--priority", "9"], "StartSm { node: None, priority: Some(9)"),

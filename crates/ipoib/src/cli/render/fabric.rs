@@ -29,9 +29,9 @@ fn faults(faults: &Value) -> String {
     if faults["down"].as_bool() == Some(true) {
         words.push("down".to_owned());
     }
-    for name in ["loss", "delay", "corrupt"] {
+    for name in ["loss", "mad_loss", "delay", "corrupt", "duplicate", "reorder"] {
         if !faults[name].is_null() {
-            words.push(format!("{name} {}", text(faults, name)));
+            words.push(format!("{} {}", name.replace('_', "-"), text(faults, name)));
         }
     }
     if words.is_empty() { ABSENT.into() } else { words.join(", ") }
@@ -111,7 +111,7 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
             ["nodes", "links", "lids", "groups"].map(|name| format!("{} {name}", text(row, name)));
         lines.add([
             format!("{}\n{}", text(row, "node"), text(row, "guid")),
-            format!("{}\npriority {}", text(row, "role"), text(row, "priority")),
+            format!("{}\npriority {}{}", text(row, "role"), text(row, "priority"), answers(row)),
             lid(row),
             text(row, "sweeps"),
             last_sweep(row),
@@ -120,6 +120,14 @@ pub(super) fn managers(rows: &[Value]) -> Option<String> {
         ]);
     }
     lines.print()
+}
+
+/// How its administration answers, if not as it should.
+fn answers(row: &Value) -> String {
+    match row["answers"].as_str() {
+        None | Some("promptly") => String::new(),
+        Some(manner) => format!("\nanswers {}", manner.replace('_', " ")),
+    }
 }
 
 fn last_sweep(row: &Value) -> String {

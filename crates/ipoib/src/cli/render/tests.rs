@@ -54,7 +54,7 @@ fn all() -> Vec<(Noun, Shown)> {
             down: true,
             loss: Some("0.125%".into()),
             delay: Some("5ms".into()),
-            corrupt: None,
+            ..LinkFaults::default()
         },
         packets_from_a: 123_456_789_012,
         packets_from_b: 123_456_789_012,
@@ -112,6 +112,7 @@ fn all() -> Vec<(Noun, Shown)> {
         kind: "embedded".into(),
         role: "discovering".into(),
         priority: Some(15),
+        answers: Some("slow 5s".into()),
         sweeps: Some(12),
         last_sweep_us: Some(1234),
         last_sweep_mads: Some(123_456),

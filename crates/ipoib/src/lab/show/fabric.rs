@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ib_fabric::{FabricSnapshot, LinkSnapshot, NodeSnapshot, PortSnapshot, topology::Link};
+use ib_fabric::{
+    FabricSnapshot, LinkSnapshot, NodeSnapshot, PortSnapshot,
+    topology::{Link, Mishap},
+};
 
 use super::super::Running;
 use crate::control::schema::{CounterRow, GroupRow, LinkFaults, LinkRow, RouteRow};
@@ -32,7 +35,7 @@ fn row(
     let state = ends.iter().map(|end| end.map_or("Down", |port| port.state.as_str()));
     let worst =
         state.min_by_key(|state| ["Down", "Initialize", "Armed", "Active"].iter().position(|s| s == state));
-    let share = |text: &String| (text != "0%").then(|| text.clone());
+    let share = |link: &LinkSnapshot, mishap: Mishap| link.mishaps.get(mishap.name()).cloned();
     LinkRow {
         state: match worst {
             Some("Active") => "active",
@@ -46,9 +49,12 @@ fn row(
         mtu: ends[0].and_then(|port| port.mtu).unwrap_or(0).into(),
         faults: seen.map_or_else(LinkFaults::default, |link| LinkFaults {
             down: link.unplugged,
-            loss: share(&link.loss),
+            loss: share(link, Mishap::Loss),
+            mad_loss: share(link, Mishap::MadLoss),
             delay: Some(link.delay.clone()).filter(|delay| !delay.starts_with('0')),
-            corrupt: share(&link.corrupt),
+            corrupt: share(link, Mishap::Corrupt),
+            duplicate: share(link, Mishap::Duplicate),
+            reorder: share(link, Mishap::Reorder),
         }),
         packets_from_a: count(ends[0], "xmit_packets"),
         packets_from_b: count(ends[1], "xmit_packets"),

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use ib_fabric::PortId;
+use ib_fabric::{PortId, topology::format_duration};
 use ib_lab::Manager;
-use ib_sm::{Role, SubnetManager};
+use ib_sm::{Role, SubnetManager, sa::Manner};
 use ib_wire::{
     addr::Lid,
     mad::attr::{CapabilityMask, JoinState},
@@ -82,6 +82,7 @@ fn ours(lab: &Running, manager: &Manager, sm: &SubnetManager) -> SmRow {
         kind: "embedded".to_owned(),
         role: role_word(snapshot.role).to_owned(),
         priority: Some(snapshot.priority),
+        answers: Some(manner(snapshot.administration.manner)),
         sweeps: Some(snapshot.sweeps.completed),
         last_sweep_us: Some(snapshot.sweeps.last_us).filter(|us| *us > 0),
         last_sweep_mads: (snapshot.sweeps.completed > 0).then_some(snapshot.sweeps.last_smps),
@@ -92,6 +93,15 @@ fn ours(lab: &Running, manager: &Manager, sm: &SubnetManager) -> SmRow {
         nodes: Some(snapshot.nodes.len() as u64),
         links: Some(links(sm)),
         groups: Some(snapshot.administration.groups.len() as u64),
+    }
+}
+
+fn manner(manner: Manner) -> String {
+    match manner {
+        Manner::Prompt => "promptly".to_owned(),
+        Manner::Busy => "busy".to_owned(),
+        Manner::NoRecords => "no_records".to_owned(),
+        Manner::Slow(time) => format!("slow {}", format_duration(time)),
     }
 }
 
