@@ -108,7 +108,7 @@ fn four_hosts_come_up_and_ping_all_pairs() {
 fn the_same_seed_gives_the_same_log_and_another_seed_another() {
     let run = |seed| {
         let mut config = LabConfig { seed, ..lab("fat-tree:k=4") };
-        config.topology.links[3].model.loss = "5%".parse().unwrap();
+        config.topology.links[3].model.shares.set(topology::Mishap::Loss, "5%".parse().unwrap());
         let mut simulation = Simulation::new(config).unwrap();
         simulation.run_for(Duration::from_secs(10));
         ping_random_peers(&mut simulation, 5, 7);
@@ -159,6 +159,35 @@ fn a_thousand_hosts_join_and_resolve_sixteen_peers_with_one_question_each() {
         pairs.len(),
         counted(&simulation)
     );
+}
+
+#[test]
+fn no_first_ping_is_lost_while_the_manager_sweeps() {
+    let mut config = lab("fat-tree:k=8");
+    for link in &mut config.topology.links {
+        link.model.delay = Duration::from_micros(20);
+    }
+    let mut simulation = up(config);
+    let n = simulation.lab().interfaces().len();
+    assert_eq!(n, 128);
+    simulation.run_for(Duration::from_secs(5));
+    let mut pings = 0;
+    for stride in [1, 3, 7, 31, 61] {
+        for from in 0..n {
+            if from % 16 == 0 {
+                simulation.with_lab(|lab, now| lab.sweep(now, 0));
+            }
+            simulation.ping(InterfaceId(from), InterfaceId((from + stride) % n));
+            simulation.run_for(Duration::from_micros(200));
+            pings += 1;
+        }
+    }
+    let sweeps = simulation.lab().managers()[0].sm.as_ref().unwrap().snapshot().sweeps.full;
+    assert!(sweeps >= 10, "{sweeps} sweeps");
+    // Less than the second after which a host asks again: no question was lost either.
+    simulation.run_for(Duration::from_millis(300));
+    let replies: u64 = (0..n).map(|i| simulation.host(InterfaceId(i)).unwrap().replies).sum();
+    assert_eq!(replies, pings, "{}", drops(&simulation));
 }
 
 #[test]

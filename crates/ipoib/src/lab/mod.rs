@@ -111,6 +111,9 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         Shape::Isolated => hosts::plan_apart(&plan.topology, lab.fabric(), &interfaces),
         Shape::Together | Shape::FabricAlone => (hosts::plan(&lab, &plan.children), Vec::new()),
     };
+    if let Some(most) = limits::neighbors() {
+        progress.neighbors(hosts.len(), most);
+    }
     let names: Vec<_> = hosts.iter().map(|host| &*host.name).collect();
     let ground = sysfs::prepare(dir.path(), &names).context("files of the hosts")?;
     let specs = hosts::write_files(dir.path(), &ground, &hosts)?;

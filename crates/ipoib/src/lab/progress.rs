@@ -33,6 +33,18 @@ impl Progress {
         self.show("hosts", n, all);
     }
 
+    /// The kernel has room for `most` neighbours, those of all hosts together.
+    pub(super) fn neighbors(&self, hosts: usize, most: u64) {
+        let pairs = u64::try_from(hosts * hosts.saturating_sub(1)).unwrap_or(u64::MAX);
+        if !self.quiet && pairs > most {
+            eprintln!(
+                "ipoib: the kernel knows {most} neighbours at a time, of all hosts together: if more of these {pairs} \
+                 pairs talk at once, pings end with `No buffer space available`: `sysctl -w \
+                 net.ipv4.neigh.default.gc_thresh3={pairs}` makes room, and net.ipv6 likewise"
+            );
+        }
+    }
+
     /// `n` of `all` interfaces have their carrier.
     pub(super) fn carriers(&self, n: usize, all: usize) {
         self.show("carriers", n, all);

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use ib_fabric::topology::Mishap;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ use super::{
     report::Progress,
     row::{Breaker, Harm, LeftOut, Outcome, Row, Setting, Verdict},
 };
-use crate::control::schema::Noun;
+use crate::{control::schema::Noun, os::limits};
 
 /// One thing to do: a row, and what to break before.
 #[derive(Clone, Copy, Debug)]
@@ -149,12 +150,18 @@ impl Runner<'_> {
             harm(&lab, breaker.harm).map_err(|error| NotBroken(format!("cannot be done: {error:#}")))?;
         }
         let sound = if self.guest.is_some() { links(&lab, false)? } else { Vec::new() };
+        let refused = limits::neighbors_refused().unwrap_or(0);
         let result = self.bench(row, Some(&lab), dir, trick);
         let result = match result {
             Err(error) if breaker.is_none() && !error.is::<LeftOut>() && !error.is::<Interrupted>() => {
                 let drops = lab.drops().unwrap_or_default();
                 let drops: Vec<_> = drops.iter().map(|(name, count)| format!("{name} {count}")).collect();
-                Err(anyhow!("{error:#} (the lab has dropped: {})", drops.join(", ")))
+                let refused = limits::neighbors_refused().unwrap_or(0) - refused;
+                let table = match refused {
+                    0 => String::new(),
+                    _ => format!("; the kernel's table of neighbours was full {refused} times"),
+                };
+                Err(anyhow!("{error:#} (the lab has dropped: {}{table})", drops.join(", ")))
             }
             other => other,
         };
@@ -228,7 +235,8 @@ fn links(lab: &Lab, faulty: bool) -> Result<Vec<String>> {
     let rows = lab.show(Noun::Links)?.into_iter();
     let is_faulty = |row: &Value| {
         let faults = &row["faults"];
-        faults["down"] == true || ["loss", "delay", "corrupt"].iter().any(|name| !faults[*name].is_null())
+        let mishaps = Mishap::ALL.map(Mishap::name);
+        faults["down"] == true || mishaps.iter().chain(&["delay"]).any(|name| !faults[*name].is_null())
     };
     Ok(rows
         .filter(|row| is_faulty(row) == faulty)
