@@ -7,6 +7,7 @@ use std::{
 
 use ib_fabric::topology;
 use ib_lab::{InterfaceId, LabConfig, ManagerConfig, Simulation};
+use ib_sm::sa::Manner;
 use ipoib_proto::Drop;
 
 fn lab(spec: &str) -> LabConfig {
@@ -188,6 +189,67 @@ fn no_first_ping_is_lost_while_the_manager_sweeps() {
     simulation.run_for(Duration::from_millis(300));
     let replies: u64 = (0..n).map(|i| simulation.host(InterfaceId(i)).unwrap().replies).sum();
     assert_eq!(replies, pings, "{}", drops(&simulation));
+}
+
+/// A path is asked for three times within two seconds: who answers after five is understood all the same.
+#[test]
+fn hosts_come_up_and_meet_though_the_administration_takes_five_seconds_for_each_answer() {
+    let mut simulation = Simulation::new(lab("pair")).expect("a lab");
+    let slow = Manner::Slow(Duration::from_secs(5));
+    simulation.with_lab(|lab, now| lab.with_manager(now, 0, |sm| sm.set_manner(slow)));
+    assert!(simulation.run_until(Duration::from_secs(60), |s| s.up() == 4), "{}", tail(&simulation));
+    let (a, b) = (InterfaceId(0), InterfaceId(3));
+    for _ in 0..40 {
+        simulation.ping(a, b);
+        simulation.run_for(Duration::from_secs(1));
+    }
+    assert!(simulation.host(a).unwrap().replies > 10, "{}; {}", drops(&simulation), counted(&simulation));
+    let sent = simulation.lab().interface(a).engine.snapshot().counters.sa_requests;
+    assert!(sent < 60, "{sent} questions in {}", simulation.now());
+}
+
+#[test]
+fn a_busy_administration_is_asked_less_and_less_often_and_harms_no_flow_that_has_its_path() {
+    let mut simulation = up(lab("pair"));
+    let (a, b, c) = (InterfaceId(0), InterfaceId(3), InterfaceId(2));
+    simulation.ping(a, b);
+    simulation.run_for(Duration::from_secs(1));
+    simulation.with_lab(|lab, now| lab.with_manager(now, 0, |sm| sm.set_manner(Manner::Busy)));
+    let asked = |s: &Simulation| s.lab().interface(a).engine.snapshot().counters.sa_requests;
+    let (before, replies) = (asked(&simulation), simulation.host(a).unwrap().replies);
+    for _ in 0..100 {
+        simulation.ping(a, b);
+        simulation.ping(a, c);
+        simulation.run_for(Duration::from_millis(100));
+    }
+    assert_eq!(simulation.host(a).unwrap().replies, replies + 100, "{}", drops(&simulation));
+    let asked = asked(&simulation) - before;
+    assert!((3..10).contains(&asked), "{asked} questions in ten seconds");
+    let snapshot = simulation.lab().interface(a).engine.snapshot().counters;
+    assert!(snapshot.sa_busy >= 3 && snapshot.drops.get(Drop::TxPathQueueFull) > 0, "{}", drops(&simulation));
+    simulation.with_lab(|lab, now| lab.with_manager(now, 0, |sm| sm.set_manner(Manner::Prompt)));
+    simulation.run_for(Duration::from_secs(6));
+    assert!(simulation.host(a).unwrap().replies > replies + 100, "who waited is heard at last");
+}
+
+/// What comes twice, or after what was sent later, is no mistake: nothing is lost, and no counter of ours says so.
+#[test]
+fn hosts_come_up_and_meet_over_links_that_duplicate_and_reorder() {
+    let mut config = lab("pair");
+    for link in &mut config.topology.links {
+        link.model.shares.set(topology::Mishap::Duplicate, "30%".parse().unwrap());
+        link.model.shares.set(topology::Mishap::Reorder, "30%".parse().unwrap());
+    }
+    let mut simulation = up(config);
+    for from in 0..4 {
+        for to in (0..4).filter(|to| *to != from) {
+            simulation.ping(InterfaceId(from), InterfaceId(to));
+        }
+    }
+    simulation.run_for(Duration::from_millis(500));
+    for i in 0..4 {
+        assert!(simulation.host(InterfaceId(i)).unwrap().replies >= 3, "{}", drops(&simulation));
+    }
 }
 
 #[test]

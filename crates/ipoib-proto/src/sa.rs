@@ -1,7 +1,8 @@
 //! Questions to subnet administration: who asked what, asked again until answered, never a storm.
 //!
 //! At most `sa_window` are under way and `sa_rate` leave in a second; the rest wait in two lines, groups
-//! and subscriptions before paths. Each is repeated after a time that doubles, with jitter.
+//! and subscriptions before paths. Each is repeated after a time that doubles, with jitter. Where answers come
+//! when nobody waits for them any more, questions are given more time from the start.
 
 use alloc::{boxed::Box, collections::VecDeque};
 use core::time::Duration;
@@ -90,6 +91,8 @@ pub(crate) struct SaClient {
     next_tid: u32,
     /// Each question sent moves this on by its share of a second; it may be ahead of now by a burst.
     paid_until: Instant,
+    /// How often the first wait is doubled: more with every answer that came too late, less with every prompt one.
+    doublings: u32,
 }
 
 #[derive(Debug)]
@@ -102,7 +105,8 @@ struct Request {
     busy: u32,
     wait: Duration,
     sent: bool,
-    repeated: bool,
+    /// Times it was sent.
+    sendings: u32,
 }
 
 impl SaClient {
@@ -117,6 +121,7 @@ impl SaClient {
             in_flight: 0,
             next_tid: first_tid,
             paid_until: Instant::ZERO,
+            doublings: 0,
         }
     }
 
@@ -163,9 +168,9 @@ impl SaClient {
             attribute: question.record.into(),
             tries: if is_path { cx.config.path_tries } else { cx.config.sa_tries },
             busy: 0,
-            wait: cx.config.sa_timeout,
+            wait: (cx.config.sa_timeout * (1 << self.doublings)).min(MAX_WAIT),
             sent: false,
-            repeated: false,
+            sendings: 0,
         };
         self.requests.insert(tid, request);
         self.by_subject.insert(subject, tid);
@@ -208,6 +213,7 @@ impl SaClient {
         let tid = answer.header.tid.0 as u32;
         let Some(request) = self.requests.get_mut(&tid).filter(|r| r.sent && answers(r, &answer)) else {
             cx.counters.sa_unexpected += 1;
+            self.doublings = (self.doublings + u32::from(answer.header.is_response())).min(MOST_DOUBLINGS);
             return Incoming::Nothing;
         };
         if answer.header.status == Status::BUSY && request.busy < MAX_BUSY {
@@ -220,6 +226,9 @@ impl SaClient {
             return Incoming::Nothing;
         }
         let subject = request.subject;
+        if request.sendings == 1 {
+            self.doublings = self.doublings.saturating_sub(1);
+        }
         self.forget(cx, tid);
         self.pump(cx);
         let result = match answer.header.status {
@@ -271,8 +280,8 @@ impl SaClient {
             // With nobody to ask, time passes all the same, so that nothing waits for ever.
             if let Some(to) = self.address {
                 cx.counters.sa_requests += 1;
-                cx.counters.sa_retries += u64::from(request.repeated);
-                request.repeated = true;
+                cx.counters.sa_retries += u64::from(request.sendings > 0);
+                request.sendings += 1;
                 cx.emit(Output::Mad { to, mad: request.mad.clone() });
             }
         }
@@ -311,5 +320,7 @@ fn answers(request: &Request, answer: &SaMad) -> bool {
 
 /// Longest wait between repetitions.
 const MAX_WAIT: Duration = Duration::from_secs(4);
+/// Sixteen times the first wait, though no more than the longest.
+const MOST_DOUBLINGS: u32 = 4;
 /// "Busy" is believed so many times.
 const MAX_BUSY: u32 = 16;
