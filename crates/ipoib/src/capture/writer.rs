@@ -29,6 +29,7 @@ pub struct Timeline {
 impl Timeline {
     /// A timeline on which `now` is this moment.
     pub fn starting(now: Instant) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "time stamps are of the wall clock")]
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         Self { origin: u64::try_from(unix).unwrap_or(u64::MAX).saturating_sub(now.as_nanos()) }
     }

@@ -166,6 +166,7 @@ fn listen_to_signals() -> Result<()> {
 }
 
 fn seed() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "any number will do")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_secs() % 1_000_000
 }

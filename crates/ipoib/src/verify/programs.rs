@@ -34,6 +34,7 @@ pub(super) const LFTP: Program = of("lftp", "lftp");
 pub(super) const NETPERF: Program =
     Program { name: "netperf", package: "netperf (non-free)", optional: true };
 pub(super) const NETPIPE: Program = of("NPtcp", "netpipe-tcp");
+pub(super) const NSTAT: Program = of("nstat", "iproute2");
 pub(super) const NUTTCP: Program = of("nuttcp", "nuttcp");
 pub(super) const DIAGS: Program = of("ibnetdiscover", "infiniband-diags");
 pub(super) const OPENSM: Program = of("opensm", "opensm");

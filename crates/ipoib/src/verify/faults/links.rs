@@ -19,6 +19,9 @@ pub(super) const BACK: Duration = Duration::from_secs(2);
 /// A port trains and is swept within this time.
 pub(super) const ACTIVE: Duration = Duration::from_secs(5);
 
+/// Interfaces have subscribed to events this long after they came up.
+pub(super) const SUBSCRIBED: Duration = Duration::from_millis(1500);
+
 /// F8: the server's cable.
 pub(in super::super) fn cable(bench: &mut Bench<'_>) -> Result<String> {
     let (lab, client, server) = (bench.lab()?, bench.client()?, bench.server()?);

@@ -6,47 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::{
     super::{
         bench::{Bench, new_name},
-        lab::Lab,
+        lab::{Host, Lab},
         process::{Process, eventually, pass, seconds},
-        rows::number_after,
     },
     links::{ACTIVE, BACK},
+    watch::Watch,
 };
 use crate::control::schema::Noun;
-
-/// Pings that run while managers change.
-#[derive(Debug)]
-struct Watch(Process);
-
-impl Watch {
-    fn start(bench: &Bench<'_>) -> Result<Self> {
-        let (client, server) = (bench.client()?, bench.server()?);
-        bench.reaches(client, &server.v4)?;
-        let ping = bench.spawn(client, &["ping", "-n", "-i", "0.01", "-W", "2", &server.v4])?;
-        ping.wait_for("icmp_seq=20 ", ACTIVE)?;
-        Ok(Self(ping))
-    }
-
-    /// Ends them; how many were asked. An answer that is missing is an error.
-    fn end(self, bench: &Bench<'_>) -> Result<usize> {
-        self.0.signal(Signal::INT);
-        let said = self.0.finish(bench.limit(Duration::from_secs(10)))?.said();
-        let sent = number_after(&said, "ping statistics ---\n")?;
-        let answered = number_after(&said, "transmitted,")?;
-        // The last may be under way.
-        if answered + 1.0 < sent {
-            bail!("{} of {sent} pings between hosts that knew each other were lost", sent - answered);
-        }
-        Ok(said.lines().filter(|line| line.contains("time=")).count())
-    }
-}
 
 /// Waits until the manager at `node` leads; how long that took.
 fn leads(bench: &Bench<'_>, node: &str, within: Duration) -> Result<Duration> {
@@ -86,27 +59,43 @@ pub(in super::super) fn restarted(bench: &mut Bench<'_>) -> Result<String> {
     ))
 }
 
+/// Sends OpenSM, which runs in a host of the lab, a signal.
+pub(super) fn signal_opensm(lab: &Lab, signal: Signal) -> Result<()> {
+    let pid = lab.inhabitants().into_iter().find(is_opensm).context("no OpenSM runs in the lab")?;
+    let pid = Pid::from_raw(pid.cast_signed()).context("process 0")?;
+    Ok(pidfd_send_signal(pidfd_open(pid, PidfdFlags::empty())?, signal)?)
+}
+
+fn is_opensm(pid: &u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "opensm")
+}
+
+/// Ends OpenSM with SIGTERM.
+pub(super) fn end_opensm(lab: &Lab) -> Result<()> {
+    signal_opensm(lab, Signal::TERM)?;
+    let ended = || Ok((!lab.inhabitants().iter().any(is_opensm)).then_some(()));
+    eventually("OpenSM ends", Duration::from_secs(10), ended).map(drop)
+}
+
+/// Starts OpenSM in a host and waits until the subnet is up; killed when dropped.
+pub(super) fn start_opensm(bench: &Bench<'_>, host: &Host, options: &[&str]) -> Result<Process> {
+    let log = bench.file("opensm.log");
+    let opensm =
+        bench.spawn(host, &[&["opensm", "-e", "-f", &log, "-D", "0x03", "-d", "2"], options].concat())?;
+    eventually("the subnet is up", bench.limit(Duration::from_secs(20)), || {
+        Ok(fs::read_to_string(&log).unwrap_or_default().contains("SUBNET UP").then_some(()))
+    })?;
+    Ok(opensm)
+}
+
 /// F1b: the same with OpenSM, which is a program.
 pub(in super::super) fn opensm_restarted(bench: &mut Bench<'_>) -> Result<String> {
     let (lab, client) = (bench.lab()?, bench.client()?);
     let watch = Watch::start(bench)?;
-    let name =
-        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "opensm");
-    let Some(pid) = lab.inhabitants().into_iter().find(name) else { bail!("no OpenSM runs in the lab") };
-    let Some(pid) = Pid::from_raw(pid.cast_signed()) else { bail!("process {pid}") };
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
-    pidfd_send_signal(&process, Signal::TERM)?;
-    eventually("OpenSM ends", Duration::from_secs(10), || {
-        Ok((!lab.inhabitants().iter().any(name)).then_some(()))
-    })?;
+    end_opensm(lab)?;
     pass(bench.choose(Duration::from_secs(1), Duration::from_secs(5)))?;
     let begin = Instant::now();
-    let log = bench.file("opensm.log");
-    let words = ["opensm", "-e", "-f", &log, "-D", "0x03", "-d", "2"];
-    let opensm = if bench.is_tricked("none comes") { None } else { Some(bench.spawn(client, &words)?) };
-    eventually("the subnet is up", bench.limit(Duration::from_secs(20)), || {
-        Ok(fs::read_to_string(&log).unwrap_or_default().contains("SUBNET UP").then_some(()))
-    })?;
+    let opensm = if bench.is_tricked("none comes") { None } else { Some(start_opensm(bench, client, &[])?) };
     let took = begin.elapsed();
     let new = a_new_peer(bench, BACK)?;
     let count = watch.end(bench)?;

@@ -36,6 +36,7 @@ pub(in super::super) fn bad_link(bench: &mut Bench<'_>) -> Result<String> {
         bail!("the links did no harm: {lost:?} lost, {flipped} flipped");
     }
     lab.fault_link(&server.name, "corrupt 0%")?;
+    let (twice, late) = disorder(bench, length)?;
     lab.fault_link(&server.name, "delay 20ms")?;
     let said = bench.ok(client, &["ping", "-n", "-q", "-c", "5", "-i", "0.2", "-W", "3", &server.v4], 20)?;
     let fastest = number_after(&said, "mdev =")?;
@@ -44,9 +45,33 @@ pub(in super::super) fn bad_link(bench: &mut Bench<'_>) -> Result<String> {
     }
     lab.fault_link(&server.name, "clear")?;
     Ok(format!(
-        "streams the same with 1% ({}) and 10% ({}) lost, 1% ({flipped}) flipped; 20 ms are {fastest:.0} ms there and back",
+        "streams the same with 1% ({}) and 10% ({}) lost, 1% ({flipped}) flipped, 5% duplicated ({twice}) and \
+         reordered ({late}); 20 ms are {fastest:.0} ms there and back",
         lost[0], lost[1]
     ))
+}
+
+/// A stream over a link that duplicates and reorders. How many pings were answered twice, and how many segments came
+/// before their time.
+fn disorder(bench: &Bench<'_>, length: usize) -> Result<(usize, f64)> {
+    let (lab, client, server) = (bench.lab()?, bench.client()?, bench.server()?);
+    let early = || -> Result<f64> {
+        let words = ["nstat", "-asz", "TcpExtTCPOFOQueue"];
+        number_after(&bench.ok(server, &words, 10)?, "TcpExtTCPOFOQueue")
+    };
+    let before = early()?;
+    lab.fault_link(&server.name, "duplicate 5%")?;
+    lab.fault_link(&server.name, "reorder 5%")?;
+    Stream::start(bench, client, server, length)?.finish(bench, 120)?;
+    let late = early()? - before;
+    let words = ["ping", "-n", "-c", "200", "-i", "0.005", "-W", "2", &server.v4];
+    let twice = bench.ok(client, &words, 20)?.matches("DUP!").count();
+    lab.fault_link(&server.name, "duplicate 0%")?;
+    lab.fault_link(&server.name, "reorder 0%")?;
+    if twice == 0 || late == 0.0 {
+        bail!("the link did no harm: {twice} pings answered twice, {late} segments out of order");
+    }
+    Ok((twice, late))
 }
 
 /// F12b: half of everything is lost, management included, and the link still comes up.

@@ -2,7 +2,7 @@
 
 use super::super::{
     faults,
-    programs::{ARPING, IP, NUTTCP, OPENSM, PING, PYTHON},
+    programs::{ARPING, IP, NSTAT, NUTTCP, OPENSM, PING, PYTHON},
     row::{Breaker, Harm, Promise, Row, Setting},
 };
 
@@ -78,6 +78,42 @@ pub(super) static FAULTS: &[Row] = &[
         breakers: &[breaks("no manager comes", Harm::Trick("none comes"))],
     },
     Row {
+        id: "F5",
+        title: "other LIDs",
+        meaning: "When a new manager gives all ports other LIDs, hosts find each other again within 3 s, and then no \
+                  packet goes to a LID of before.",
+        command: "ipoib lab --sm opensm; kill OPENSM; opensm -r in h4; ping $EACH in every host",
+        proves: &[],
+        programs: &[OPENSM, PING],
+        setting: Setting::Own(&["--topology", "pair", "--sm", "opensm"]),
+        check: faults::subnet::other_lids,
+        breakers: &[breaks("they stay the same", Harm::Trick("the same"))],
+    },
+    Row {
+        id: "F6",
+        title: "partition taken and given back",
+        meaning: "Whose P_Key is taken away loses the carrier of that interface and says why; nothing passes in or \
+                  out; the carrier comes back with the key.",
+        command: "ipoib lab --sm opensm --partitions FILE --children 0x8001; kill -HUP OPENSM",
+        proves: &[],
+        programs: &[OPENSM, PING],
+        setting: Setting::Several,
+        check: faults::subnet::partition,
+        breakers: &[breaks("the file stays as it is", Harm::Trick("left as it is"))],
+    },
+    Row {
+        id: "F7",
+        title: "other Q_Key and MTU",
+        meaning: "When the broadcast group comes back with another Q_Key and MTU, interfaces follow, and so do their \
+                  kernels.",
+        command: "ipoib lab --sm opensm --partitions FILE; kill OPENSM; opensm -P FILE in h1",
+        proves: &[],
+        programs: &[OPENSM, PING],
+        setting: Setting::Several,
+        check: faults::subnet::parameters,
+        breakers: &[breaks("the file stays as it is", Harm::Trick("left as it is"))],
+    },
+    Row {
         id: "F8",
         title: "cable pulled and plugged",
         meaning: "The carrier goes within 1 s and its reason is shown; a TCP stream survives 30 s; peers answer \
@@ -113,13 +149,26 @@ pub(super) static FAULTS: &[Row] = &[
         breakers: &[breaks("there is no other way", Harm::Link("sw1:4", "down"))],
     },
     Row {
-        id: "F12",
-        title: "loss, corruption, delay",
-        meaning: "Streams complete and are the same over links that lose 1% and 10% and that flip bits: what was \
-                  corrupted is never delivered. (Duplicates and reordering need a link model that has them.)",
-        command: "ipoib fault link h4 loss 10%; corrupt 1%; delay 20ms; nuttcp -t -s h4 <tx; cmp",
+        id: "F11",
+        title: "switch taken out and put back",
+        meaning: "Who is behind a switch that goes is unreachable, and comes back with it; who is not behind it \
+                  notices nothing.",
+        command: "ipoib fault host sw2 unplug; ping h4; ipoib fault host sw2 plug; ping -i 0.02 h2",
         proves: &[],
-        programs: &[NUTTCP, PING],
+        programs: &[PING],
+        setting: PAIR,
+        check: faults::subnet::switch,
+        breakers: &[breaks("it stays", Harm::Trick("it stays"))],
+    },
+    Row {
+        id: "F12",
+        title: "loss, corruption, disorder, delay",
+        meaning: "Streams complete and are the same over links that lose 1% and 10%, that flip bits, and that \
+                  duplicate and reorder: what was corrupted is never delivered.",
+        command: "ipoib fault link h4 loss 10%; corrupt 1%; duplicate 5%; reorder 5%; delay 20ms; nuttcp -t -s h4 \
+                  <tx; cmp",
+        proves: &[],
+        programs: &[NUTTCP, PING, NSTAT],
         setting: HARMED,
         check: faults::quality::bad_link,
         breakers: &[breaks("the client's link loses 80%", Harm::Client("loss 80%"))],
@@ -145,6 +194,57 @@ pub(super) static FAULTS: &[Row] = &[
         setting: HARMED,
         check: faults::quality::questions,
         breakers: &[breaks("packets of the server take 30 s", Harm::Server("delay 30s"))],
+    },
+    Row {
+        id: "F13b",
+        title: "management lost, data not",
+        meaning: "A link that loses half of the management packets loses no other; interfaces behind it come up all \
+                  the same.",
+        command: "ipoib fault link h4 mad-loss 50%; ping -i 0.01 h4; ip link set ib0 down; ip link set ib0 up",
+        proves: &[],
+        programs: &[PING, IP],
+        setting: HARMED,
+        check: faults::administration::mads_lost,
+        breakers: &[
+            breaks("the server's link loses data, too", Harm::Server("loss 20%")),
+            breaks("packets of the server take 30 s", Harm::Server("delay 30s")),
+        ],
+    },
+    Row {
+        id: "F13c",
+        title: "administration busy",
+        meaning: "An administration that says it is busy is asked less and less often; packets for a new peer wait, \
+                  as many as its queue holds; nobody who has a path notices.",
+        command: "ipoib fault sm busy; ping -i 0.02 h4 in h2; ipoib fault sm clear",
+        proves: &[],
+        programs: &[PING, IP],
+        setting: PAIR,
+        check: faults::administration::busy,
+        breakers: &[breaks("it is not busy", Harm::Trick("prompt"))],
+    },
+    Row {
+        id: "F13d",
+        title: "administration slow",
+        meaning: "An administration that takes 5 s for each answer is understood, though an answer is awaited for \
+                  less at first; nobody who has a path notices.",
+        command: "ipoib fault sm slow 5s; ping h4 in h2; ipoib fault sm clear",
+        proves: &[],
+        programs: &[PING, IP],
+        setting: PAIR,
+        check: faults::administration::slow,
+        breakers: &[breaks("it is not slow", Harm::Trick("prompt"))],
+    },
+    Row {
+        id: "F13e",
+        title: "administration without records",
+        meaning: "A peer whose path the administration does not know is unreachable, is not asked for at every \
+                  packet, is shown as failed, and is reached once the path is known.",
+        command: "ipoib fault sm no-records; ping h4 in h2; ipoib show paths; ipoib fault sm clear",
+        proves: &[],
+        programs: &[PING, IP],
+        setting: PAIR,
+        check: faults::administration::no_records,
+        breakers: &[breaks("it knows them", Harm::Trick("records"))],
     },
     Row {
         id: "F14",
@@ -250,14 +350,29 @@ pub(super) static FAULTS: &[Row] = &[
     Row {
         id: "F21",
         title: "frames that make no sense",
-        meaning: "What a host sends that makes no sense is dropped and counted by its cause. (What comes from a link \
-                  needs a way to put packets on one.)",
+        meaning: "What a host sends that makes no sense is dropped and counted by its cause.",
         command: "python3, a raw socket in h1; ipoib show counters",
         proves: &[],
         programs: &[PYTHON, PING],
         setting: HARMED,
         check: faults::hostile::malformed,
         breakers: &[breaks("nothing is sent", Harm::Trick("silent"))],
+    },
+    Row {
+        id: "F21b",
+        title: "packets that make no sense",
+        meaning: "What comes from a link cut short, altered, misdirected, with a wrong key, from another partition or \
+                  with ARP that lies is dropped where it should be and counted by its cause; no table of neighbours \
+                  is poisoned.",
+        command: "ipoib fault inject h1 HEX; ipoib show counters; ip neigh show",
+        proves: &[Promise::Drafts],
+        programs: &[PING, IP],
+        setting: HARMED,
+        check: faults::injected::packets,
+        breakers: &[
+            breaks("nothing is sent", Harm::Trick("silent")),
+            breaks("the client's cable is pulled", Harm::Client("down")),
+        ],
     },
     Row {
         id: "F22",

@@ -313,8 +313,8 @@ pub(super) static FABRIC: &[Row] = &[
     Row {
         id: "T14",
         title: "large cluster",
-        meaning: "All hosts of a fat tree join, a sample of pairs talks while the manager sweeps, and nobody asks \
-                  for a path more than once for each new peer.",
+        meaning: "All hosts of a fat tree join, a sample of pairs talks while the manager sweeps and loses no packet, \
+                  and nobody asks for a path more than once for each new peer.",
         command: "ipoib lab --topology fat-tree:k=4, in full also fat-tree:k=8; ping $OTHER in every host",
         proves: &[],
         programs: &[PING],
