@@ -232,6 +232,19 @@ fn a_busy_administration_is_asked_less_and_less_often_and_harms_no_flow_that_has
     assert!(simulation.host(a).unwrap().replies > replies + 100, "who waited is heard at last");
 }
 
+/// Of the exchanges with a port behind such a link one in four succeeds, and it takes some twenty.
+#[test]
+fn a_host_whose_link_loses_half_of_everything_comes_up_within_a_minute() {
+    let mut slowest = Duration::ZERO;
+    for seed in 0..30 {
+        let mut config = LabConfig { seed, ..lab("pair") };
+        let link = config.topology.links.last_mut().expect("a link of h4");
+        link.model.shares.set(topology::Mishap::Loss, "50%".parse().unwrap());
+        slowest = slowest.max(up(config).now() - ib_wire::time::Instant::ZERO);
+    }
+    println!("the slowest of 30 took {slowest:?}");
+}
+
 /// What comes twice, or after what was sent later, is no mistake: nothing is lost, and no counter of ours says so.
 #[test]
 fn hosts_come_up_and_meet_over_links_that_duplicate_and_reorder() {

@@ -15,7 +15,7 @@ use crate::{
     output::{Output, PortName, Warning},
     role::Role,
     subnet::{MulticastTable, NodeId, PortId},
-    sweep::{Phase, discover::Thoroughness, job::Job},
+    sweep::{FIRST_PATIENCE, Phase, discover::Thoroughness, job::Job},
     transact::Outcome,
 };
 
@@ -199,6 +199,8 @@ impl SubnetManager {
             && let Some(known) = self.subnet.port_mut(port)
         {
             known.silent = false;
+            // Whoever answers one question in four is not let wait longer each time.
+            self.sweep.patience = FIRST_PATIENCE;
             self.sweep.want(Thoroughness::Quick, now);
         }
     }
