@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::{
     fs::fstat,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit},
 };
 use serde_json::Value;
 
@@ -177,10 +177,22 @@ impl Lab {
 
     /// Memory that its process occupies, in octets.
     pub(super) fn memory(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).context("the lab's memory")?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the lab's memory")?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).context("the lab's memory")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("the lab's memory")?;
         Ok(kib << 10)
+    }
+
+    /// Lets its process have so many octets of memory more than it has, and no more.
+    pub(super) fn limit_memory(&self, more: u64) -> Result<()> {
+        let has = Some(self.status("VmData:")? + more);
+        let pid = Pid::from_raw(self.pid.cast_signed()).context("the lab's process")?;
+        prlimit(Some(pid), Resource::Data, Rlimit { current: has, maximum: has }).context("prlimit")?;
+        Ok(())
     }
 
     /// Descriptors that its process has open.

@@ -22,7 +22,7 @@ const TOUGH: [&str; 8] = ["T1b", "T1c", "T3b", "T5", "T7", "T8", "T9", "T10"];
 /// What goes wrong under them.
 const MILD: [&str; 5] = ["loss 0.5%", "corrupt 0.2%", "delay 2ms", "loss 2%", "delay 500us"];
 /// Rows whose floods leave the kernels of hosts busy, or whose frames are meant to be dropped.
-const LEFT_OUT: [&str; 2] = ["T15", "F21"];
+const LEFT_OUT: [&str; 3] = ["T15", "F21", "F21b"];
 /// Drops that are nobody's fault but ours.
 const NEVER: [&str; 10] = [
     "host_bad_frame",

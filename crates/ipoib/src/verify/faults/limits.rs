@@ -8,6 +8,7 @@ use super::{
     super::{
         bench::Bench,
         process::{Process, eventually, seconds},
+        rows::stress::flood,
     },
     links::ACTIVE,
 };
@@ -43,6 +44,33 @@ pub(in super::super) fn full_disk(bench: &mut Bench<'_>) -> Result<String> {
     bench.comes_back(client, &server.v4, ACTIVE)?;
     Ok(format!("`{}`, and the lab goes on", done.stderr.lines().next().unwrap_or_default().trim()))
 }
+
+/// F23b: memory is short.
+pub(in super::super) fn little_memory(bench: &mut Bench<'_>) -> Result<String> {
+    let (lab, client, server) = (bench.lab()?, bench.client()?, bench.server()?);
+    let before = lab.memory()?;
+    lab.limit_memory(ROOM)?;
+    // Whatever is sent stays in the lab for a while.
+    lab.fault_link(&server.name, "delay 50ms")?;
+    let senders = &lab.hosts[..lab.hosts.len() - 1];
+    let mut rates = Vec::new();
+    for length in ["64", "65507"] {
+        rates.push(flood(bench, senders, server, length, bench.choose("1", "10"))?);
+    }
+    lab.fault_link(&server.name, "clear")?;
+    bench.comes_back(client, &server.v4, ACTIVE)?;
+    Ok(format!(
+        "{} MiB more allowed, {} MiB more taken while {} hosts flood one over a link of 50 ms: {} and {} Mb/s arrive",
+        ROOM >> 20,
+        lab.memory()?.saturating_sub(before) >> 20,
+        senders.len(),
+        rates[0],
+        rates[1]
+    ))
+}
+
+/// Memory that all queues of a small lab fit in.
+const ROOM: u64 = 128 << 20;
 
 /// F25: a spine goes, and everybody forgets everybody.
 pub(in super::super) fn storm(bench: &mut Bench<'_>) -> Result<String> {

@@ -49,7 +49,13 @@ pub(in super::super) fn floods(bench: &mut Bench<'_>) -> Result<String> {
 const SLACK: u64 = 512 << 10;
 
 /// Everybody sends as fast as it can; megabits a second that arrived.
-fn flood(bench: &Bench<'_>, senders: &[Host], server: &Host, length: &str, seconds: &str) -> Result<f64> {
+pub(in super::super) fn flood(
+    bench: &Bench<'_>,
+    senders: &[Host],
+    server: &Host,
+    length: &str,
+    seconds: &str,
+) -> Result<f64> {
     let _listener = bench.serve(server, ("udp", PORT), &["iperf", "-s", "-u", "-l", length, "-w", "1M"])?;
     let arrived = || -> Result<f64> {
         let file = format!("/sys/class/net/{}/statistics/rx_bytes", server.interface);

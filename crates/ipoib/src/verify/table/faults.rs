@@ -2,7 +2,7 @@
 
 use super::super::{
     faults,
-    programs::{ARPING, IP, NSTAT, NUTTCP, OPENSM, PING, PYTHON},
+    programs::{ARPING, IP, IPERF, NSTAT, NUTTCP, OPENSM, PING, PYTHON},
     row::{Breaker, Harm, Promise, Row, Setting},
 };
 
@@ -395,6 +395,18 @@ pub(super) static FAULTS: &[Row] = &[
         setting: HARMED,
         check: faults::limits::full_disk,
         breakers: &[breaks("the lab stands still", Harm::Stopped)],
+    },
+    Row {
+        id: "F23b",
+        title: "memory limit",
+        meaning: "A lab that may have little more memory than it has goes on while its hosts flood one of them over a \
+                  slow link: its queues are bounded.",
+        command: "prlimit --data; ipoib fault link h5 delay 50ms; iperf -c h5 -u -b 10G -l 65507",
+        proves: &[Promise::Unload],
+        programs: &[IPERF, PING],
+        setting: Setting::Own(&["--topology", "star:5"]),
+        check: faults::limits::little_memory,
+        breakers: &[breaks("the server's cable is pulled", Harm::Server("down"))],
     },
     Row {
         id: "F25",
