@@ -8,6 +8,8 @@ mod client;
 mod hello;
 mod record;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use self::server::AttachConfig;
 pub(crate) use self::{

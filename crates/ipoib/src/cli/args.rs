@@ -128,8 +128,11 @@ pub(super) enum FabricVerb {
 #[derive(Debug, ClapArgs)]
 pub(super) struct FabricArgs {
     /// Topology: a file, or one of pair, star:N, line:N, ring:N, fat-tree:k=K, mesh:N
-    #[arg(value_name = "TOPOLOGY")]
-    pub(super) topology: OsString,
+    #[arg(value_name = "TOPOLOGY", required_unless_present = "config")]
+    pub(super) topology: Option<OsString>,
+    /// File with these options, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
     /// Name for the fabric, when several run
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
@@ -167,12 +170,15 @@ pub(super) struct AttachArgs {
                         ipoib up ib0 --port lab:h1 --netns blue --takeover"
 )]
 pub(super) struct UpArgs {
-    /// What to call the interface
-    #[arg(value_name = "INTERFACE", default_value = "ib0")]
-    pub(super) interface: String,
+    /// What to call the interface; ib0 if nothing is said
+    #[arg(value_name = "INTERFACE")]
+    pub(super) interface: Option<String>,
     /// The port: a fabric's name or its attach socket, a host, and the port's number if it is not 1
-    #[arg(long, value_name = "FABRIC:HOST[:N]")]
-    pub(super) port: String,
+    #[arg(long, value_name = "FABRIC:HOST[:N]", required_unless_present = "config")]
+    pub(super) port: Option<String>,
+    /// File with these options, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
     /// Network namespace for the interface: a name of `ip netns`, a process, or a file
     #[arg(long, value_name = "NAME|PID|FILE")]
     pub(super) netns: Option<String>,
@@ -182,12 +188,12 @@ pub(super) struct UpArgs {
     /// Child interface in another partition, with its addresses: 8001,10.78.0.1/24; may be given several times
     #[arg(long = "child", value_name = "PKEY[,ADDRESS/LENGTH]")]
     pub(super) children: Vec<String>,
-    /// Address handles an interface keeps at most
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
-    pub(super) max_address_vector: u32,
-    /// Send descriptors of an interface; its txqueuelen is twice that
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(2..=8192))]
-    pub(super) tx_ring_size: u16,
+    /// Address handles an interface keeps at most; 2048 if nothing is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub(super) max_address_vector: Option<u32>,
+    /// Send descriptors of an interface; its txqueuelen is twice that; 128 if nothing is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=8192))]
+    pub(super) tx_ring_size: Option<u16>,
     /// Directory that remembers whose the port is
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) state: Option<PathBuf>,
@@ -211,9 +217,9 @@ pub(super) struct UpArgs {
 /// Options about the subnet manager.
 #[derive(Debug, ClapArgs)]
 pub(super) struct ManagerArgs {
-    /// Who manages the subnet
-    #[arg(long, value_name = "SM", value_enum, default_value_t = SmArg::Embedded)]
-    pub(super) sm: SmArg,
+    /// Who manages the subnet; embedded if nothing is said
+    #[arg(long, value_name = "SM", value_enum)]
+    pub(super) sm: Option<SmArg>,
     /// The switch or host it runs on; else the first switch for embedded, the first host for opensm
     #[arg(long, value_name = "NODE")]
     pub(super) sm_node: Option<String>,

@@ -4,6 +4,7 @@
 
 mod args;
 pub(crate) mod complaint;
+mod config;
 mod docs;
 mod exec;
 pub(crate) mod output;

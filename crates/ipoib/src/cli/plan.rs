@@ -103,7 +103,8 @@ impl LabPlan {
     /// Makes the plan that the arguments ask for.
     pub(super) fn new(args: LabArgs) -> Result<Self> {
         let plan = Self::of_fabric(FabricArgs {
-            topology: args.topology,
+            topology: Some(args.topology),
+            config: None,
             name: args.name,
             manager: args.manager,
             attach: AttachArgs { attach: None, attach_mode: None, ring_size: args.ring_size },
@@ -121,7 +122,8 @@ impl LabPlan {
 
     /// Makes the plan of a fabric alone.
     pub(super) fn of_fabric(args: FabricArgs) -> Result<Self> {
-        let FabricArgs { topology, name, manager, attach, run } = args;
+        let FabricArgs { topology, name, manager, attach, run, .. } = args.with_file()?;
+        let topology = topology.context("no topology: name one, or write topology = ... into the file")?;
         let topology = read_topology(&topology)?;
         let sm = sm_choice(&manager, &topology)?;
         Ok(Self {
@@ -164,6 +166,7 @@ impl AttachArgs {
 
 /// Who manages the subnet, where the topology allows it.
 fn sm_choice(args: &ManagerArgs, topology: &Topology) -> Result<SmChoice> {
+    let sm = args.sm.unwrap_or(SmArg::Embedded);
     if let Some(node) = &args.sm_node
         && topology.find(node).is_none()
     {
@@ -171,16 +174,16 @@ fn sm_choice(args: &ManagerArgs, topology: &Topology) -> Result<SmChoice> {
             "--sm-node {node}: no switch or host of the topology: `h1` is the first host, `sw1` the first switch"
         );
     }
-    if args.opensm_config.is_some() && args.sm != SmArg::Opensm {
+    if args.opensm_config.is_some() && sm != SmArg::Opensm {
         bail!("--opensm-config: needs --sm opensm");
     }
-    if args.lids.is_some() && args.sm != SmArg::Embedded {
+    if args.lids.is_some() && sm != SmArg::Embedded {
         bail!("--lids: needs --sm embedded: OpenSM keeps its own file, guid2lid, in its cache directory");
     }
-    if args.sm_node.is_some() && args.sm == SmArg::None {
+    if args.sm_node.is_some() && sm == SmArg::None {
         bail!("--sm-node: needs a subnet manager: --sm embedded or --sm opensm");
     }
-    Ok(match args.sm {
+    Ok(match sm {
         SmArg::Embedded => SmChoice::Embedded,
         SmArg::Opensm => SmChoice::OpenSm { config: args.opensm_config.clone() },
         SmArg::None => SmChoice::None,

@@ -17,13 +17,16 @@ const SOCKET: &str = "attach";
 impl UpPlan {
     /// Makes the plan that the arguments ask for.
     pub(super) fn new(args: UpArgs) -> Result<Self> {
-        let Port { fabric, node, port } = Port::read(&args.port)?;
+        let args = args.with_file()?;
+        let port =
+            args.port.context("no port: give --port FABRIC:HOST, or write port = ... into the file")?;
+        let Port { fabric, node, port } = Port::read(&port)?;
         let socket =
             if fabric.contains('/') { PathBuf::from(&fabric) } else { rundir::path(&fabric).join(SOCKET) };
         let given = args.children.iter().map(|text| child(text).with_context(|| format!("--child {text}")));
         let (children, child_addresses) = given.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         Ok(Self {
-            interface: args.interface,
+            interface: args.interface.unwrap_or_else(|| "ib0".to_owned()),
             socket,
             fabric,
             node,
@@ -37,8 +40,8 @@ impl UpPlan {
                 .context("--address")?,
             children,
             child_addresses,
-            max_address_vector: usize::try_from(args.max_address_vector).unwrap_or(usize::MAX),
-            tx_ring_size: args.tx_ring_size,
+            max_address_vector: usize::try_from(args.max_address_vector.unwrap_or(2048))?,
+            tx_ring_size: args.tx_ring_size.unwrap_or(128),
             state: args.state.unwrap_or_else(rundir::ports),
             takeover: args.takeover,
             wait: args.wait,

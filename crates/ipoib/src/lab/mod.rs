@@ -41,7 +41,7 @@ use crate::{
     cli::{LabPlan, Shape, SmChoice},
     control::{ControlServer, SOCKET},
     os::{
-        clock, limits,
+        clock, limits, notify,
         rundir::RunDir,
         signals::Signals,
         space::{Ground, HostSpace},
@@ -203,6 +203,7 @@ impl Running {
         loop {
             if !self.is_up && self.is_ready(progress) {
                 self.is_up = true;
+                notify::tell("READY=1");
                 self.remember_lids();
                 progress.up(clock::now() - self.started, child.is_some() || waiting_command.is_some());
                 if let Some(command) = waiting_command.take() {

@@ -1,0 +1,222 @@
+//! Configuration files of `up` and `fabric run`: TOML, with the names of the options.
+//!
+//! What stands on the command line comes before what stands in the file. Whatever is wrong is told with file, line and
+//! what would be right.
+
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow};
+use serde::{Deserialize, de::DeserializeOwned};
+use toml::Spanned;
+
+use super::args::{AttachArgs, FabricArgs, ManagerArgs, SmArg, UpArgs};
+use crate::os::ring::{MAX_RING, MIN_RING};
+
+/// `up --config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpFile {
+    interface: Option<String>,
+    port: Option<String>,
+    netns: Option<String>,
+    #[serde(default)]
+    addresses: Vec<String>,
+    #[serde(default)]
+    children: Vec<String>,
+    max_address_vector: Option<Spanned<i64>>,
+    tx_ring_size: Option<Spanned<i64>>,
+    state: Option<PathBuf>,
+    #[serde(default)]
+    wait: bool,
+    #[serde(default)]
+    shares_host: bool,
+}
+
+/// `fabric run --config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FabricFile {
+    topology: Option<PathBuf>,
+    name: Option<String>,
+    sm: Option<Sm>,
+    sm_node: Option<String>,
+    opensm_config: Option<PathBuf>,
+    partitions: Option<PathBuf>,
+    lids: Option<PathBuf>,
+    attach: Option<PathBuf>,
+    attach_mode: Option<String>,
+    ring_size: Option<Spanned<i64>>,
+    capture: Option<PathBuf>,
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sm {
+    Embedded,
+    Opensm,
+    None,
+}
+
+/// A file that was read.
+struct File {
+    path: PathBuf,
+    text: String,
+}
+
+impl File {
+    fn read<T: DeserializeOwned>(path: &Path) -> Result<(Self, T)> {
+        let text = fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))?;
+        let file = Self { path: path.to_owned(), text };
+        let values = toml::from_str(&file.text).map_err(|error| {
+            let place = file.place(error.span().unwrap_or_default());
+            anyhow!("{place}: {}", error.message())
+        })?;
+        Ok((file, values))
+    }
+
+    /// `FILE:LINE`.
+    fn place(&self, span: Range<usize>) -> String {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        format!("{}:{}", self.path.display(), before.matches('\n').count() + 1)
+    }
+
+    /// A number, if it is within its range.
+    fn number<T: TryFrom<i64>>(
+        &self,
+        name: &str,
+        value: Option<Spanned<i64>>,
+        range: Range<i64>,
+    ) -> Result<Option<T>> {
+        let Some(value) = value else { return Ok(None) };
+        let number = *value.get_ref();
+        let wrong = || {
+            let place = self.place(value.span());
+            anyhow!("{place}: {name} is {number}: it must be within {} to {}", range.start, range.end - 1)
+        };
+        T::try_from(number).ok().filter(|_| range.contains(&number)).map(Some).ok_or_else(wrong)
+    }
+}
+
+impl UpArgs {
+    /// Adds what its file says.
+    pub(super) fn with_file(mut self) -> Result<Self> {
+        let Some(path) = self.config.take() else { return Ok(self) };
+        let (file, said) = File::read::<UpFile>(&path)?;
+        self.interface = self.interface.or(said.interface);
+        self.port = self.port.or(said.port);
+        self.netns = self.netns.or(said.netns);
+        if self.addresses.is_empty() {
+            self.addresses = said.addresses;
+        }
+        if self.children.is_empty() {
+            self.children = said.children;
+        }
+        let handles = file.number("max_address_vector", said.max_address_vector, 1..(1 << 16) + 1)?;
+        self.max_address_vector = self.max_address_vector.or(handles);
+        self.tx_ring_size = self.tx_ring_size.or(file.number("tx_ring_size", said.tx_ring_size, 2..8193)?);
+        self.state = self.state.or(said.state);
+        self.wait |= said.wait;
+        self.shares_host |= said.shares_host;
+        Ok(self)
+    }
+}
+
+impl FabricArgs {
+    /// Adds what its file says.
+    pub(super) fn with_file(mut self) -> Result<Self> {
+        let Some(path) = self.config.take() else { return Ok(self) };
+        let (file, said) = File::read::<FabricFile>(&path)?;
+        let sizes = i64::from(MIN_RING)..i64::from(MAX_RING) + 1;
+        let sm = |sm| match sm {
+            Sm::Embedded => SmArg::Embedded,
+            Sm::Opensm => SmArg::Opensm,
+            Sm::None => SmArg::None,
+        };
+        let Self { manager, attach, mut run, .. } = self;
+        run.capture = run.capture.or(said.capture);
+        run.seed = run.seed.or(said.seed);
+        Ok(Self {
+            topology: self.topology.or_else(|| said.topology.map(Into::into)),
+            name: self.name.or(said.name),
+            manager: ManagerArgs {
+                sm: manager.sm.or_else(|| said.sm.map(sm)),
+                sm_node: manager.sm_node.or(said.sm_node),
+                opensm_config: manager.opensm_config.or(said.opensm_config),
+                partitions: manager.partitions.or(said.partitions),
+                lids: manager.lids.or(said.lids),
+            },
+            attach: AttachArgs {
+                attach: attach.attach.or(said.attach),
+                attach_mode: attach.attach_mode.or(said.attach_mode),
+                ring_size: attach.ring_size.or(file.number("ring_size", said.ring_size, sizes)?),
+            },
+            run,
+            config: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{
+        super::args::{Args, FabricVerb, Verb},
+        *,
+    };
+
+    fn up(text: &str, words: &[&str]) -> Result<UpArgs> {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("ipoib-config-{}-{number}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        let words = [&["ipoib", "up", "--config", path.to_str().unwrap()], words].concat();
+        let Verb::Up(args) = Args::try_parse_from(words).unwrap().verb else {
+            unreachable!("`up` was given")
+        };
+        let args = args.with_file();
+        fs::remove_file(path).unwrap();
+        args
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_file() {
+        let text = "port = \"lab:h1\"\ntx_ring_size = 64\nmax_address_vector = 100\nwait = true\n";
+        let args = up(text, &["--tx-ring-size", "32"]).unwrap();
+        assert_eq!((args.tx_ring_size, args.max_address_vector, args.wait), (Some(32), Some(100), true));
+        assert_eq!(args.port.as_deref(), Some("lab:h1"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
+        let why = |text| format!("{:#}", up(text, &[]).unwrap_err());
+        let unknown = why("port = \"lab:h1\"\ntx_ringsize = 64\n");
+        assert!(unknown.contains(":2: unknown field `tx_ringsize`, expected one of"), "{unknown}");
+        assert!(unknown.contains("`tx_ring_size`"), "{unknown}");
+        let range = why("\n\ntx_ring_size = 1\n");
+        assert!(range.contains(":3: tx_ring_size is 1: it must be within 2 to 8192"), "{range}");
+        let kind = why("max_address_vector = \"many\"\n");
+        assert!(kind.contains(":1: invalid type: string \"many\""), "{kind}");
+        assert!(why("port = \n").contains(":1: "));
+    }
+
+    #[test]
+    fn the_units_of_systemd_are_commands_and_files_of_ours() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd");
+        let read = |name: &str| fs::read_to_string(format!("{directory}/{name}")).unwrap();
+        for name in ["ipoib-up@.service", "ipoib-fabric@.service"] {
+            let text = read(name);
+            let line = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
+            let words = line.split_whitespace().skip(1);
+            let parsed = Args::try_parse_from(["ipoib"].into_iter().chain(words));
+            assert!(matches!(parsed.unwrap().verb, Verb::Up(_) | Verb::Fabric(FabricVerb::Run(_))), "{name}");
+        }
+        toml::from_str::<UpFile>(&read("ib0.toml")).unwrap();
+        toml::from_str::<FabricFile>(&read("fabric-lab.toml")).unwrap();
+    }
+}
