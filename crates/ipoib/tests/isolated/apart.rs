@@ -7,7 +7,10 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Lab, PATIENCE, Running, eventually, ipoib, new_name, run};
+use crate::{
+    harness::{Done, Lab, PATIENCE, Running, eventually, ipoib, new_name, run},
+    streams::STREAM,
+};
 
 /// As long as a release that hurries may take.
 const BACK: Duration = Duration::from_secs(10);
@@ -151,13 +154,26 @@ fn drivers_wait_for_a_fabric_that_went_away() {
     let drivers = [up(&name, 1, &a, &[]), up(&name, 2, &b, &[])];
     let before = a.sh("ip -o address show ib0; cat /sys/class/net/ib0/ifalias");
     a.reaches("10.77.0.2");
-    for _ in 0..3 {
+    let python = |netns: &Netns, words: &[&str]| {
+        Running::start(netns.command(&["python3", "-uc", STREAM]).args(words))
+    };
+    let mut receiver = python(&b, &["receive"]);
+    receiver.wait_for("listening", PATIENCE);
+    let mut sender = python(&a, &["send", "10.77.0.2", "6"]);
+    sender.wait_for("sending", PATIENCE);
+    for _ in 0..5 {
         fabric.end(Signal::KILL);
         eventually("no carrier", BACK, || a.sh("cat /sys/class/net/ib0/carrier").contains('0').then_some(()));
         fabric = self::fabric(&name);
         println!("back after {:?}", a.reaches("10.77.0.2"));
         assert_eq!(a.sh("ip -o address show ib0; cat /sys/class/net/ib0/ifalias"), before);
     }
+    let last = |done: Done| done.ok().lines().last().map(str::to_owned);
+    assert_eq!(
+        last(sender.finish(PATIENCE)),
+        last(receiver.finish(PATIENCE)),
+        "bytes and hash, sent and received"
+    );
     for driver in drivers {
         driver.signal(Signal::TERM);
         driver.finish(Duration::from_secs(2)).exits(0);
