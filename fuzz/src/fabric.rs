@@ -75,7 +75,8 @@ impl Scene {
         let now = Instant::from_secs(1);
         let lab = Lab::new(LabConfig { seed: input.arbitrary()?, ..LabConfig::new(topology) }, now);
         let lab = lab.expect("a plan that can be built");
-        let (ports, links) = (lab.fabric().end_ports().collect(), lab.fabric().links().collect());
+        let (ports, links) =
+            (lab.fabric().end_ports().map(|(_, _, port)| port).collect(), lab.fabric().links().collect());
         let mut scene = Self { lab, now, ports, links, taps: vec![], managers_left: 2, agents_left: 4 };
         let interfaces = scene.lab.interfaces().len();
         for interface in 0..interfaces {
@@ -287,7 +288,7 @@ impl Scene {
     }
 }
 
-fn datagram(input: &mut Unstructured<'_>) -> Result<Packet> {
+pub(crate) fn datagram(input: &mut Unstructured<'_>) -> Result<Packet> {
     let spec = spec(input)?;
     let mut payload = few(input)?;
     if input.arbitrary()? {
@@ -297,7 +298,7 @@ fn datagram(input: &mut Unstructured<'_>) -> Result<Packet> {
     Ok(Packet::new(spec, Payload::from(&payload[..]), Offload::NONE))
 }
 
-fn smp(input: &mut Unstructured<'_>) -> Result<Packet> {
+pub(crate) fn smp(input: &mut Unstructured<'_>) -> Result<Packet> {
     let mut data = [0; 64];
     let given = few(input)?;
     let len = given.len().min(64);
@@ -338,7 +339,7 @@ fn smp(input: &mut Unstructured<'_>) -> Result<Packet> {
     Ok(Packet::new(spec, Payload::from(&bytes[..]), Offload::NONE))
 }
 
-fn gmp(input: &mut Unstructured<'_>) -> Result<Packet> {
+pub(crate) fn gmp(input: &mut Unstructured<'_>) -> Result<Packet> {
     let class = *input.choose(&[
         MgmtClass::SUBN_ADM,
         MgmtClass::PERFORMANCE,
@@ -373,7 +374,7 @@ fn header(input: &mut Unstructured<'_>, class: MgmtClass) -> Result<MadHeader> {
     Ok(header)
 }
 
-fn spec(input: &mut Unstructured<'_>) -> Result<PacketSpec> {
+pub(crate) fn spec(input: &mut Unstructured<'_>) -> Result<PacketSpec> {
     let route = GlobalRoute {
         sgid: gid(input)?,
         dgid: gid(input)?,
@@ -419,7 +420,7 @@ fn send(input: &mut Unstructured<'_>) -> Result<UdSend> {
     })
 }
 
-fn fault(input: &mut Unstructured<'_>) -> Result<LinkFault> {
+pub(crate) fn fault(input: &mut Unstructured<'_>) -> Result<LinkFault> {
     let share = |input: &mut Unstructured<'_>| {
         Ok(topology::Probability::from_ppb(*input.choose(&[0, 0, 10_000_000, 500_000_000, 1_000_000_000])?))
     };
@@ -474,7 +475,7 @@ fn qkey(input: &mut Unstructured<'_>) -> Result<QKey> {
 }
 
 /// Few bytes, so that a scenario has many steps.
-fn few(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+pub(crate) fn few(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let len = usize::from(input.arbitrary::<u8>()?).min(input.len());
     Ok(input.bytes(len)?.to_vec())
 }

@@ -10,6 +10,7 @@
 pub mod fabric;
 pub mod interface;
 pub mod ipoib;
+pub mod link;
 pub mod mad;
 pub mod manager;
 pub mod packet;
@@ -22,10 +23,11 @@ mod judge;
 pub type Check = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: [(&str, Check); 9] = [
     ("fabric", fabric::check),
     ("interface", interface::check),
     ("ipoib", ipoib::check),
+    ("link", link::check),
     ("mad", mad::check),
     ("manager", manager::check),
     ("packet", packet::check),

@@ -133,7 +133,7 @@ impl Scene {
         }
         assert_eq!(self.manager.role(), Role::Master);
         let mut lids: Vec<u16> = Vec::new();
-        for port in self.fabric.end_ports() {
+        for (_, _, port) in self.fabric.end_ports() {
             let view = self.fabric.port_view(port);
             assert_eq!(view.state, PortState::ACTIVE, "{port:?} {view:?}");
             assert!(view.pkeys.contains(&PKey::DEFAULT_FULL), "{view:?}");

@@ -3,7 +3,11 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ib_wire::{addr::PortNum, packet::Packet, time::Instant};
+use ib_wire::{
+    addr::PortNum,
+    packet::{Packet, PacketError},
+    time::Instant,
+};
 use rand_core::Rng;
 
 use crate::{
@@ -73,7 +77,8 @@ impl Fabric {
     ) {
         let Some(flight) = self.parked.take(parked) else { return };
         if self.links[link].came_out(from_a, epoch) {
-            self.carry(now, Step::In(port), flight);
+            let step = self.links[link].beyond(Cable { link, peer: port, is_a: from_a });
+            self.carry(now, step, flight);
         } else {
             self.drop_at(port, Drop::LinkDown, &flight);
         }
@@ -118,7 +123,7 @@ impl Fabric {
             return self.drop_at(cable.peer, reason, flight);
         }
         if out <= now {
-            return Step::In(cable.peer);
+            return self.links[cable.link].beyond(cable);
         }
         let parked = self.parked.put(flight.clone());
         let (port, link, from_a) = (cable.peer, cable.link, cable.is_a);
@@ -151,11 +156,13 @@ impl Fabric {
                 self.carry(now, step, Flight::new(packet, at));
                 self.run(now);
             }
-            Err(error) => {
-                let reason = Drop::from(error);
-                self.ports[at].dropped(reason, 1);
-                tracing::trace!(node = %self.nodes[self.ports[at].node].name, %error, "dropped");
-            }
+            Err(error) => self.refuse_bytes(at, error),
         }
+    }
+
+    /// Bytes that are no packet came in through a port.
+    pub(crate) fn refuse_bytes(&mut self, at: usize, error: PacketError) {
+        self.ports[at].dropped(Drop::from(error), 1);
+        tracing::trace!(node = %self.nodes[self.ports[at].node].name, %error, "dropped");
     }
 }

@@ -1,5 +1,7 @@
 //! What a caller can do wrong. What the network does wrong is a [`Drop`](crate::Drop), not an error.
 
+use core::time::Duration;
+
 use ib_wire::{
     addr::{Lid, PKey, PortNum, Qpn},
     mad::{Method, MgmtClass},
@@ -20,6 +22,25 @@ pub enum BuildError {
         node: alloc::string::String,
         /// Its port.
         port: PortNum,
+    },
+}
+
+/// Why a port gets no link that leads out of the fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// The node has no such port, or no cable fits it.
+    #[error("there is no port {0} for a cable")]
+    NoSuchPort(PortNum),
+    /// It has one already.
+    #[error("port {0} is bound already: unbind it first")]
+    Bound(PortNum),
+    /// Silence would be noticed before anybody was asked.
+    #[error("the idle time, {idle:?}, must be longer than {ask:?}, after which a sign of life is asked for")]
+    Times {
+        /// Until a sign of life is asked for.
+        ask: Duration,
+        /// Until the link is down.
+        idle: Duration,
     },
 }
 

@@ -77,6 +77,8 @@ pub(crate) enum Work {
     Retrain(usize),
     /// Change what a port does with its cable.
     Physical(usize, Physical),
+    /// Ask what is at the outer end of a link for a sign of life.
+    Ask(usize),
 }
 
 /// Something to do at its time.
@@ -117,6 +119,11 @@ pub(crate) enum Later {
         /// The end port whose agent was asked for it.
         end: usize,
     },
+    /// A link that leads out of the fabric is to be looked at.
+    Watch {
+        /// The link.
+        link: usize,
+    },
 }
 
 impl Fabric {
@@ -134,6 +141,7 @@ impl Fabric {
                 }
                 Later::Lease { end } => self.end_lease(at, end),
                 Later::Sample { end } => self.sample(at, end),
+                Later::Watch { link } => self.watch(at, link),
             }
             self.run(at);
         }

@@ -67,6 +67,10 @@ pub(crate) enum Step {
     In(usize),
     /// For the software or the agents behind this port.
     Local(usize),
+    /// At the outer end of this link, which leads out of the fabric.
+    Away(usize),
+    /// At the inner end of it, from outside.
+    Enter(usize),
     /// Nowhere: it was delivered, dropped or put on a slow link.
     Done,
 }

@@ -20,11 +20,13 @@ mod endport;
 mod error;
 mod fabric;
 mod flight;
+mod gather;
 mod id;
 mod lanes;
 mod link;
 mod node;
 mod output;
+mod outside;
 mod pkeys;
 mod port;
 mod snapshot;
@@ -38,11 +40,12 @@ pub use config::FabricConfig;
 pub use counters::Counter;
 pub use drop::Drop;
 pub use endport::{AgentSpec, MethodMask, Oui};
-pub use error::{BuildError, CreateQpError, QpError, RegisterError, SendError};
+pub use error::{BindError, BuildError, CreateQpError, QpError, RegisterError, SendError};
 pub use fabric::Fabric;
 pub use id::{AgentId, LinkId, NodeId, PortId, TapId};
 pub use link::LinkFault;
 pub use output::Output;
+pub use outside::{OutsideConfig, OutsideView};
 pub use snapshot::{
     FabricSnapshot, GroupSnapshot, LinkSnapshot, NodeSnapshot, PortSnapshot, QueuePairSnapshot,
     SwitchSnapshot,

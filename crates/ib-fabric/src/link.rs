@@ -1,11 +1,15 @@
 //! Links: what they do to packets, and when a packet put on one comes out.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use ib_wire::{addr::Timeout, packet::Measure, time::Instant};
 
 use crate::{
     drop::Drop,
+    flight::Step,
+    outside::Outside,
+    port::Cable,
     topology::{self, Mishap, Probability, Shares},
 };
 
@@ -61,8 +65,10 @@ pub(crate) struct Way {
 /// A link.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// The ports it joins, end `a` first.
+    /// The ports it joins, end `a` first; the same one twice if it leads out of the fabric.
     pub(crate) ends: [usize; 2],
+    /// Set if it leads out of the fabric.
+    pub(crate) outside: Option<Box<Outside>>,
     /// What it does to packets.
     pub(crate) fault: LinkFault,
     /// True while packets may pass.
@@ -85,12 +91,28 @@ impl Link {
     pub(crate) fn new(ends: [usize; 2], fault: LinkFault) -> Self {
         Self {
             ends,
+            outside: None,
             fault,
             up: false,
             epoch: 0,
             tapped: false,
             plain: fault.is_plain(),
             ways: [Way::default(); 2],
+        }
+    }
+
+    /// The ports it joins, each once.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = usize> + use<> {
+        self.ends.into_iter().take(if self.outside.is_some() { 1 } else { 2 })
+    }
+
+    /// Where a packet is once it has crossed.
+    #[inline]
+    pub(crate) const fn beyond(&self, cable: Cable) -> Step {
+        match (&self.outside, cable.is_a) {
+            (None, _) => Step::In(cable.peer),
+            (Some(_), true) => Step::Away(cable.link),
+            (Some(_), false) => Step::Enter(cable.link),
         }
     }
 

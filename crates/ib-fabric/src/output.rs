@@ -40,6 +40,20 @@ pub enum Output {
         /// How.
         event: PortEvent,
     },
+    /// A packet leaves by a link that leads out of the fabric.
+    Leaves {
+        /// Which.
+        link: LinkId,
+        /// The packet; a large send is still whole, and `Packet::emit_all` cuts it.
+        packet: Packet,
+    },
+    /// A link that leads out of the fabric came up, went down, or has another neighbour, as `Fabric::outside` tells.
+    Outside {
+        /// Which.
+        link: LinkId,
+        /// True while packets may pass.
+        up: bool,
+    },
     /// A packet went over a tapped link.
     Tapped {
         /// Which tap.

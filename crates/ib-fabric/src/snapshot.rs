@@ -137,7 +137,7 @@ pub struct SwitchSnapshot {
 pub struct LinkSnapshot {
     /// `sw1:1`.
     pub a: String,
-    /// `h1:1`.
+    /// `h1:1`, or `outside` if it leads out of the fabric.
     pub b: String,
     /// True while packets may pass.
     pub up: bool,
@@ -160,7 +160,11 @@ impl Fabric {
     pub fn snapshot(&self) -> FabricSnapshot {
         FabricSnapshot {
             nodes: self.nodes.iter().map(|node| self.node_snapshot(node)).collect(),
-            links: self.links.iter().map(|link| self.link_snapshot(link)).collect(),
+            links: self
+                .links()
+                .filter(|link| self.links[link.index()].outside.is_none() || self.outside(*link).is_some())
+                .map(|link| self.link_snapshot(&self.links[link.index()]))
+                .collect(),
             link_queue: self.config.link_queue,
         }
     }
@@ -186,7 +190,7 @@ impl Fabric {
         let fault = link.fault;
         LinkSnapshot {
             a: name(link.ends[0]),
-            b: name(link.ends[1]),
+            b: if link.outside.is_some() { "outside".into() } else { name(link.ends[1]) },
             up: link.up,
             unplugged: fault.down,
             delay: format_duration(fault.delay),

@@ -4,7 +4,7 @@ use ib_wire::{time::Instant, ud::PortEvent};
 
 use crate::{
     counters::Counter,
-    fabric::{Fabric, Later},
+    fabric::{Fabric, Later, Work},
     id::{LinkId, NodeId},
     link::LinkFault,
     port::{Logical, Physical},
@@ -49,6 +49,10 @@ impl Fabric {
         if self.links[link].up || !self.may_be_up(link) {
             return;
         }
+        if self.links[link].outside.as_ref().is_some_and(|outside| !outside.alive) {
+            self.work.push_back(Work::Ask(link));
+            return;
+        }
         if self.config.training.is_zero() {
             self.come_up(now, link);
         } else {
@@ -91,13 +95,15 @@ impl Fabric {
         }
     }
 
-    fn may_be_up(&self, link: usize) -> bool {
+    pub(crate) fn may_be_up(&self, link: usize) -> bool {
         let Self { links, ports, nodes, .. } = self;
-        let end_is_willing = |port: &usize| {
-            let port = &ports[*port];
-            nodes[port.node].power && matches!(port.physical, Physical::Polling | Physical::LinkUp)
+        let end_is_willing = |at: usize| {
+            let port = &ports[at];
+            self.is_plugged(at, link)
+                && nodes[port.node].power
+                && matches!(port.physical, Physical::Polling | Physical::LinkUp)
         };
-        !links[link].fault.down && links[link].ends.iter().all(end_is_willing)
+        !links[link].fault.down && links[link].ports().all(end_is_willing)
     }
 
     fn come_up(&mut self, now: Instant, link: usize) {
@@ -109,16 +115,26 @@ impl Fabric {
             port_.negotiate(&peer_info);
             (port_.physical, port_.state) = (Physical::LinkUp, Logical::Initialize);
         }
-        for port in ends {
+        for port in self.links[link].ports() {
             self.state_changed(now, port);
         }
+        self.outside_changed(link);
     }
 
     /// Both ends lose the link. A switch whose own SM asked for it at `asked` is not surprised.
-    fn take_down(&mut self, now: Instant, link: usize, asked: Option<usize>) {
+    pub(crate) fn take_down(&mut self, now: Instant, link: usize, asked: Option<usize>) {
+        let was_up = self.links[link].up;
         self.links[link].went_down();
-        let ends = self.links[link].ends;
-        for port in ends {
+        if let Some(outside) = &mut self.links[link].outside {
+            outside.alive = false;
+        }
+        if was_up {
+            self.outside_changed(link);
+        }
+        for port in self.links[link].ports() {
+            if !self.is_plugged(port, link) {
+                continue;
+            }
             let state = core::mem::replace(&mut self.ports[port].state, Logical::Down);
             if self.ports[port].physical == Physical::LinkUp {
                 self.ports[port].physical = Physical::Polling;
@@ -145,8 +161,8 @@ impl Fabric {
         }
     }
 
-    fn count_downed(&mut self, link: usize) {
-        for port in self.links[link].ends {
+    pub(crate) fn count_downed(&mut self, link: usize) {
+        for port in self.links[link].ports() {
             self.ports[port].counters.add(Counter::LinkDowned, 1);
         }
     }

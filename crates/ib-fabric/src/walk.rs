@@ -25,6 +25,7 @@ impl Fabric {
                 Work::Carry(step, flight) => self.carry(now, step, flight),
                 Work::Retrain(port) => self.retrain(now, port),
                 Work::Physical(port, to) => self.set_physical(now, port, to),
+                Work::Ask(link) => self.ask_outside(now, link),
             }
         }
         self.copies_left = self.ports.len();
@@ -38,6 +39,8 @@ impl Fabric {
                 Step::In(port) => self.arrive(now, port, &mut flight),
                 Step::Local(port) if flight.is_management() => self.smi(now, port, &mut flight),
                 Step::Local(port) => return self.deliver(now, port, flight),
+                Step::Away(link) => return self.go_away(now, link, flight),
+                Step::Enter(link) => self.enter(now, link, &mut flight),
                 Step::Done => return,
             }
         }
@@ -64,7 +67,7 @@ impl Fabric {
         }
         port.counters.sent(flight.measure, flight.multicast, &flight.packet.lrh);
         if self.links[cable.link].is_clear(cable.is_a) {
-            Step::In(cable.peer)
+            self.links[cable.link].beyond(cable)
         } else {
             self.cross(now, at, cable, flight)
         }

@@ -419,6 +419,8 @@ impl Lab {
                 FabricOutput::Tapped { tap, link, from_a, at, packet } => {
                     self.out.push_back(Output::Tapped(Tapped { tap, link, from_a, at, packet }));
                 }
+                FabricOutput::Leaves { link, packet } => self.out.push_back(Output::Leaves { link, packet }),
+                FabricOutput::Outside { link, up } => self.out.push_back(Output::Outside { link, up }),
             }
         }
         while let Some(incoming) = self.programs.poll_output() {

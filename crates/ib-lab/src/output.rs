@@ -83,6 +83,20 @@ pub enum Output {
     Port(PortId),
     /// A packet passed a tap.
     Tapped(Tapped),
+    /// A packet leaves by a link that leads out of the fabric.
+    Leaves {
+        /// Which.
+        link: LinkId,
+        /// The packet; a large send is still whole.
+        packet: Packet,
+    },
+    /// A link that leads out of the fabric came up, went down, or has another neighbour, as `Fabric::outside` tells.
+    Outside {
+        /// Which.
+        link: LinkId,
+        /// True while packets may pass.
+        up: bool,
+    },
 }
 
 /// A packet that a tap saw.

@@ -6,7 +6,8 @@
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 use core::{net::Ipv4Addr, time::Duration};
 
-use ib_wire::{offload::Offload, time::Instant};
+use ib_fabric::LinkId;
+use ib_wire::{offload::Offload, packet::Packet, time::Instant};
 use ipoib_proto::HostEvent;
 
 use crate::{Incoming, InterfaceId, Lab, LabConfig, LabError, Output, ToHost, VirtualHost, timers::Timers};
@@ -21,6 +22,7 @@ pub struct Simulation {
     log: Vec<String>,
     frames: FrameDigest,
     programs: VecDeque<Incoming>,
+    leaving: VecDeque<(LinkId, Packet)>,
 }
 
 /// A running hash over all frames that reached hosts, FNV-1a: cheap, and enough to tell two runs apart.
@@ -52,6 +54,7 @@ impl Simulation {
             log: Vec::new(),
             frames: digest,
             programs: VecDeque::new(),
+            leaving: VecDeque::new(),
         };
         let ids: Vec<InterfaceId> = simulation.lab.interfaces().map(|(id, _)| id).collect();
         for id in ids {
@@ -110,6 +113,11 @@ impl Simulation {
         self.programs.pop_front()
     }
 
+    /// The next packet that leaves the fabric.
+    pub fn poll_leaving(&mut self) -> Option<(LinkId, Packet)> {
+        self.leaving.pop_front()
+    }
+
     /// The time it is.
     pub const fn now(&self) -> Instant {
         self.now
@@ -160,6 +168,11 @@ impl Simulation {
                     self.log.push(format!("{} sm{manager} {event:?}", self.now));
                 }
                 Output::Program(incoming) => self.programs.push_back(incoming),
+                Output::Leaves { link, packet } => self.leaving.push_back((link, packet)),
+                Output::Outside { link, up } => {
+                    let word = if up { "up" } else { "down" };
+                    self.log.push(format!("{} {link:?} outside {word}", self.now));
+                }
                 Output::Client { .. } | Output::Port(_) | Output::Tapped(_) => {}
             }
         }

@@ -103,6 +103,13 @@ impl From<&[u8]> for Payload {
     }
 }
 
+impl Default for Payload {
+    /// No bytes.
+    fn default() -> Self {
+        Self { buffer: Arc::default(), start: 0, end: 0 }
+    }
+}
+
 impl Deref for Payload {
     type Target = [u8];
 

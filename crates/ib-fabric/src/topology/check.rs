@@ -11,7 +11,7 @@ use ib_wire::addr::{Guid, PortNum};
 
 use super::{
     error::{Reason, TopologyErrors},
-    model::{Endpoint, Link, Node, NodeIndex, Topology},
+    model::{Endpoint, Node, NodeIndex, Topology},
 };
 
 impl Topology {
@@ -28,14 +28,15 @@ impl Topology {
     /// What may not be meant; empty for a plan in one piece.
     pub fn warnings(&self) -> Vec<Warning> {
         let adjacency = self.adjacency();
-        let alone = |node: NodeIndex| adjacency.links(node).is_empty();
+        let leads_out = |node| self.udp.iter().any(|link| link.port.node == node);
+        let alone = |node: NodeIndex| adjacency.links(node).is_empty() && !leads_out(node);
         let mut warnings: Vec<Warning> = self
             .indexed()
             .filter(|(index, _)| alone(*index) && self.nodes.len() > 1)
             .map(|(_, node)| Warning::Isolated { node: node.name.clone() })
             .collect();
         let parts = adjacency.parts().iter().filter(|part| !alone(part[0])).count();
-        if parts > 1 {
+        if parts > 1 && self.udp.is_empty() {
             warnings.push(Warning::Parts { parts });
         }
         let loops = self.links.iter().filter(|link| link.a.node == link.b.node);
@@ -88,6 +89,7 @@ impl fmt::Display for Warning {
 pub(super) struct Lines {
     pub(super) nodes: Vec<usize>,
     pub(super) links: Vec<usize>,
+    pub(super) udp: Vec<usize>,
 }
 
 impl Lines {
@@ -97,6 +99,14 @@ impl Lines {
 
     fn link(&self, index: usize) -> usize {
         self.links.get(index).copied().unwrap_or(0)
+    }
+
+    /// Of a link, or behind the `inside` ones of a link that leads out.
+    fn any(&self, index: usize, inside: usize) -> usize {
+        match index.checked_sub(inside) {
+            Some(index) => self.udp.get(index).copied().unwrap_or(0),
+            None => self.link(index),
+        }
     }
 }
 
@@ -222,13 +232,17 @@ impl<'a> Check<'a> {
                 continue;
             }
             for end in [link.a, link.b] {
-                self.end(&mut used, index, link, end);
+                self.end(&mut used, index, end);
             }
+        }
+        for (index, link) in self.topology.udp.iter().enumerate() {
+            self.end(&mut used, self.topology.links.len() + index, link.port);
         }
     }
 
-    fn end(&mut self, used: &mut BTreeMap<Endpoint, usize>, index: usize, link: &Link, end: Endpoint) {
-        let line = self.lines.link(index);
+    /// Links that lead out of the fabric are counted on from the others.
+    fn end(&mut self, used: &mut BTreeMap<Endpoint, usize>, index: usize, end: Endpoint) {
+        let line = self.lines.any(index, self.topology.links.len());
         let Some(node) = self.topology.nodes.get(end.node.0) else {
             self.found.push((line, Reason::NoSuchNode { name: alloc::format!("#{}", end.node.0) }));
             return;
@@ -243,11 +257,14 @@ impl<'a> Check<'a> {
                 used.insert(end, index);
             }
             Some(&first) => {
-                let far = self.topology.links[first].other_end(end).unwrap_or(link.a);
+                let peer = match self.topology.links.get(first) {
+                    Some(link) => self.topology.port_name(link.other_end(end).unwrap_or(link.a)),
+                    None => "the outside".into(),
+                };
                 let reason = Reason::PortUsedTwice {
                     port: self.topology.port_name(end),
-                    peer: self.topology.port_name(far),
-                    line: self.lines.link(first),
+                    peer,
+                    line: self.lines.any(first, self.topology.links.len()),
                 };
                 self.found.push((line, reason));
             }

@@ -32,6 +32,7 @@ mod names;
 mod quantity;
 mod toml;
 mod toml_writer;
+mod udp;
 
 pub use check::Warning;
 pub use detect::parse;
@@ -47,3 +48,4 @@ pub use model::{
 pub use quantity::{BadQuantity, Probability, format_duration, parse_duration, parse_speed, parse_width};
 pub use toml::parse_toml;
 pub use toml_writer::to_toml;
+pub use udp::{UdpEnds, UdpLink};

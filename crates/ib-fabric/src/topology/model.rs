@@ -14,6 +14,7 @@ use ib_wire::addr::{Guid, LinkSpeed, LinkWidth, Lmc, Mtu, PortNum, UnicastLid};
 use super::{
     guid::{GUID_PREFIX, assigned_node_guid, assigned_port_guid},
     mishap::Shares,
+    udp::UdpLink,
 };
 
 /// Nodes and the links between them.
@@ -26,12 +27,16 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// Cables; at most one at any port.
     pub links: Vec<Link>,
+    /// Cables that lead out of the fabric, at ports that have no other.
+    pub udp: Vec<UdpLink>,
+    /// Which one of several that are joined; it is in the GUIDs assigned. [`Topology::set_fabric_number`] sets it.
+    pub fabric: u8,
 }
 
 impl Topology {
     /// No nodes.
     pub const fn new() -> Self {
-        Self { nodes: Vec::new(), links: Vec::new() }
+        Self { nodes: Vec::new(), links: Vec::new(), udp: Vec::new(), fabric: 0 }
     }
 
     /// Adds a switch with ports `1..=ports`, GUIDs assigned by its position among the switches.
@@ -77,6 +82,10 @@ impl Topology {
             }
         }
         self.links.sort_by_key(|link| (link.a, link.b));
+        for end in self.udp.iter_mut().map(|link| &mut link.port) {
+            end.node.0 = new_of.get(end.node.0).copied().unwrap_or(end.node.0);
+        }
+        self.udp.sort_by_key(|link| link.port);
     }
 
     /// The node of that name. Reads the list from the front: for many look-ups use [`Topology::names`].
@@ -135,7 +144,7 @@ impl Topology {
             switches: of(NodeKind::Switch),
             hosts: of(NodeKind::Hca),
             routers: of(NodeKind::Router),
-            links: self.links.len(),
+            links: self.links.len() + self.udp.len(),
         }
     }
 

@@ -25,7 +25,13 @@
 //! corrupt = "0.1%"
 //! duplicate = "1%"         # come out twice
 //! reorder = "1%"           # take 1 ms longer, so that those behind overtake them
+//!
+//! [[link]]
+//! a = "sw1:6"              # out of the fabric, as UDP datagrams
+//! udp = { local = "192.0.2.1:4000", peer = "192.0.2.2:4000", idle = "5s" }
 //! ```
+//! Of fabrics that are joined each needs its number in front, `fabric = 1`, up to 255: it goes into the GUIDs assigned.
+//!
 //! Nodes, routers (`[[router]]`) too, also take `description`, `guid`, `system_guid`, `vendor_id`, `device_id`, a switch
 //! `enhanced_port0`, and `port = [{ num = 1, guid = "0x...", lid = 5, lmc = 0 }]` for ports that are addresses (that
 //! of a switch is 0). GUIDs not given are assigned in file order as [`super::assigned_node_guid`] says. Hosts made by
@@ -37,9 +43,12 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::{fmt, ops::Range, str::FromStr};
+use core::{fmt, ops::Range, str::FromStr, time::Duration};
 
-use ::toml::de::{DeTable, DeValue};
+use ::toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 use ib_wire::addr::{Guid, Lmc, Mtu, ParseGuidError, PortNum, UnicastLid};
 
 use super::{
@@ -50,6 +59,7 @@ use super::{
     mishap::Mishap,
     model::{Endpoint, Link, Node, NodeIndex, NodeKind, Topology},
     quantity::{BadQuantity, Probability, parse_duration, parse_speed, parse_width},
+    udp::{UdpEnds, UdpLink},
 };
 
 /// Reads our own format. `file` is only for the errors, of which all are returned, up to a cap.
@@ -66,7 +76,7 @@ pub fn parse_toml(file: &str, text: &str) -> Result<Topology, TopologyErrors> {
     check::finish(file, reader.topology, &reader.lines, reader.found)
 }
 
-const TOP_KEYS: [&str; 5] = ["defaults", "switch", "host", "router", "link"];
+const TOP_KEYS: [&str; 6] = ["fabric", "defaults", "switch", "host", "router", "link"];
 const SWITCH_KEYS: [&str; 10] = [
     "name",
     "ports",
@@ -84,8 +94,22 @@ const HOST_KEYS: [&str; 8] =
 const PORT_KEYS: [&str; 4] = ["num", "guid", "lid", "lmc"];
 const DEFAULT_KEYS: [&str; 9] =
     ["width", "speed", "mtu", "delay", "loss", "mad_loss", "corrupt", "duplicate", "reorder"];
-const LINK_KEYS: [&str; 11] =
-    ["a", "b", "width", "speed", "mtu", "delay", "loss", "mad_loss", "corrupt", "duplicate", "reorder"];
+const LINK_KEYS: [&str; 12] = [
+    "a",
+    "b",
+    "width",
+    "speed",
+    "mtu",
+    "delay",
+    "loss",
+    "mad_loss",
+    "corrupt",
+    "duplicate",
+    "reorder",
+    "udp",
+];
+const UDP_LINK_KEYS: [&str; 2] = ["a", "udp"];
+const UDP_KEYS: [&str; 3] = ["local", "peer", "idle"];
 
 /// The topology as far as it was read, and what was wrong so far.
 struct Reader {
@@ -143,6 +167,9 @@ impl Reader {
         }
         self.links(root, &defaults);
         self.count_ports();
+        if let Some(number) = self.number(root, "fabric", 0, 255) {
+            self.topology.set_fabric_number(u8::try_from(number).unwrap_or(0));
+        }
     }
 
     /// The link that every other starts from.
@@ -251,8 +278,16 @@ impl Reader {
         let names: BTreeMap<String, NodeIndex> =
             self.topology.names().into_iter().map(|(name, index)| (name.into(), index)).collect();
         let mut used: BTreeSet<Endpoint> = self.topology.links.iter().map(|link| link.a).collect();
-        let mut links = Vec::new();
+        let (mut links, mut outside) = (Vec::new(), Vec::new());
         for (span, table) in self.tables(root, "link") {
+            if let Some(value) = table.get("udp") {
+                self.keys("a link with `udp`", table, &UDP_LINK_KEYS);
+                let (port, udp) = (self.end(table, "a", &span, &names), self.udp(value));
+                used.extend(port);
+                outside
+                    .extend(port.zip(udp).map(|(port, (ends, idle))| (span, UdpLink { port, ends, idle })));
+                continue;
+            }
             self.keys("a link", table, &LINK_KEYS);
             let link = self.link(table, defaults);
             let [a, b] = ["a", "b"].map(|key| self.end(table, key, &span, &names));
@@ -267,6 +302,27 @@ impl Reader {
                 self.topology.links.push(Link { a, b, ..link });
             }
         }
+        for (span, link) in outside {
+            if let Some(port) = self.settle(link.port, &mut used, &span) {
+                self.lines.udp.push(self.line(&span));
+                self.topology.udp.push(UdpLink { port, ..link });
+            }
+        }
+    }
+
+    /// Where a link goes that leads out of the fabric, and how long it may be silent.
+    fn udp(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(UdpEnds, Option<Duration>)> {
+        let span = value.span();
+        let Some(table) = value.get_ref().as_table() else {
+            self.syntax(&span, "`udp` is a table: write { local = \"...\", peer = \"...\" }");
+            return None;
+        };
+        self.keys("`udp`", table, &UDP_KEYS);
+        let idle = self.quantity(table, "idle", parse_duration);
+        let (local, _) = self.needed(table, "local", &span, "`udp`", "192.0.2.1:4000")?;
+        let (peer, _) = self.needed(table, "peer", &span, "`udp`", "192.0.2.2:4000")?;
+        let ends = UdpEnds::parse(&local, &peer).map_err(|bad| self.fail(&span, bad)).ok()?;
+        Some((ends, idle))
     }
 
     fn end(
@@ -357,7 +413,8 @@ impl Reader {
     /// Gives the switches that left it open as many ports as their links need.
     fn count_ports(&mut self) {
         let mut highest: BTreeMap<NodeIndex, u8> = BTreeMap::new();
-        for end in self.topology.links.iter().flat_map(|link| [link.a, link.b]) {
+        let inside = self.topology.links.iter().flat_map(|link| [link.a, link.b]);
+        for end in inside.chain(self.topology.udp.iter().map(|link| link.port)) {
             let port = highest.entry(end.node).or_default();
             *port = end.port.0.max(*port);
         }
@@ -521,7 +578,10 @@ mod tests {
         let example: String =
             fenced.lines().skip(1).map(|line| format!("{}\n", line.trim_start_matches("//!"))).collect();
         let topology = read(&example);
-        assert_eq!(topology.counts().to_string(), "1 switch, 5 hosts, 5 links");
+        assert_eq!(topology.counts().to_string(), "1 switch, 5 hosts, 6 links");
+        let out = &topology.udp[0];
+        assert_eq!(topology.port_name(out.port), "sw1:6");
+        assert_eq!(out.ends.to_string(), "udp 192.0.2.1:4000 to 192.0.2.2:4000");
         let h1 = topology.find("h1").unwrap();
         assert_eq!(topology[h1].guid.to_string(), "0269:6204:0000:0100");
         let to_db = topology.link_at(topology.find_port("sw1:5").unwrap()).unwrap();
@@ -587,7 +647,7 @@ mtu = 1500
 loss = 0.1
 "#,
             &[
-                "t.toml:1: the file has no `colour`: it may have defaults, switch, host, router, link",
+                "t.toml:1: the file has no `colour`: it may have fabric, defaults, switch, host, router, link",
                 "t.toml:5: port 1 of sw1 has no address: `port` is for port 0",
                 "t.toml:6: this switch has no `name`: add one, such as name = \"sw1\"",
                 "t.toml:9: there are two nodes named `sw1` (line 3): give one of them another name",
@@ -628,7 +688,35 @@ link = [
                 "t.toml:7: port sw1:2 is linked to itself: name another port at one end",
                 "t.toml:8: sw1 has no port left: give it more `ports` than 2",
                 "t.toml:9: `sw1:one` is no port: write sw1:1",
-                "t.toml:11: the file has no `link2`: it may have defaults, switch, host, router, link",
+                "t.toml:11: the file has no `link2`: it may have fabric, defaults, switch, host, router, link",
+            ],
+        );
+    }
+
+    #[test]
+    fn every_wrong_link_out_of_the_fabric_names_its_line() {
+        refused(
+            r#"fabric = 256
+switch = [{ name = "sw1", ports = 2, hosts = 1 }]
+link = [
+    { a = "sw1:2", udp = { local = ":4000", peer = "192.0.2.2:4000" }, loss = "1%" },
+    { a = "sw1:1", udp = { local = ":4001", peer = "192.0.2.2:4000" } },
+    { a = "sw1:2", udp = { local = ":4002", peer = "192.0.2.2:4000" } },
+    { a = "sw1", udp = { local = ":4003", peer = "elsewhere:4000" } },
+    { a = "sw1", udp = { peer = "192.0.2.2:4000", idle = "5", port = 1 } },
+    { a = "sw1", udp = "192.0.2.2:4000" },
+]
+"#,
+            &[
+                "t.toml:1: `fabric` must be a number from 0 to 255",
+                "t.toml:4: a link with `udp` has no `loss`: it may have a, udp",
+                "t.toml:5: port sw1:1 has a link already, to h1:1 (line 2): use a free port",
+                "t.toml:6: port sw1:2 has a link already, to the outside (line 4): use a free port",
+                "t.toml:7: `elsewhere:4000` is no peer: write its address and port, 192.0.2.2:4000 or [2001:db8::2]:4000",
+                "t.toml:8: `udp` has no `port`: it may have local, peer, idle",
+                "t.toml:8: `5` is no time: write a number with ns, us, ms or s, such as 5ms",
+                "t.toml:8: this `udp` has no `local`: add one, such as local = \"192.0.2.1:4000\"",
+                "t.toml:9: `udp` is a table: write { local = \"...\", peer = \"...\" }",
             ],
         );
     }

@@ -7,19 +7,28 @@ use alloc::{
 };
 
 use super::{
-    guid::assigned_node_guid,
+    guid::{assigned_node_guid, numbered},
     model::{Endpoint, Link, Node, NodeKind, PortSpec, Topology},
     quantity::{format_duration, width_name},
+    udp::UdpLink,
 };
 
 /// The topology as [`super::parse_toml`] reads it: a valid one comes back the same, in its normal order.
 pub fn to_toml(topology: &Topology) -> String {
     let mut text = format!("# {}\n", topology.counts());
+    if topology.fabric != 0 {
+        text.push_str(&format!("fabric = {}\n", topology.fabric));
+    }
     for (kind, key) in [(NodeKind::Switch, "switch"), (NodeKind::Hca, "host"), (NodeKind::Router, "router")] {
         let of_kind = topology.nodes.iter().filter(|node| node.kind == kind);
-        list(&mut text, key, (1..).zip(of_kind).map(|(number, node)| node_fields(node, number)));
+        list(
+            &mut text,
+            key,
+            (1..).zip(of_kind).map(|(number, node)| node_fields(topology.fabric, node, number)),
+        );
     }
-    list(&mut text, "link", topology.links.iter().map(|link| link_fields(topology, link)));
+    let inside = topology.links.iter().map(|link| link_fields(topology, link));
+    list(&mut text, "link", inside.chain(topology.udp.iter().map(|link| udp_fields(topology, link))));
     text
 }
 
@@ -35,9 +44,9 @@ fn list(text: &mut String, key: &str, lines: impl Iterator<Item = Fields>) {
     text.push_str("]\n");
 }
 
-fn node_fields(node: &Node, number: u32) -> Fields {
-    let default =
-        Node::new(node.kind, node.name.clone(), assigned_node_guid(node.kind, number), node.port_count);
+fn node_fields(fabric: u8, node: &Node, number: u32) -> Fields {
+    let guid = numbered(assigned_node_guid(node.kind, number), fabric);
+    let default = Node::new(node.kind, node.name.clone(), guid, node.port_count);
     let mut fields = Fields(Vec::new());
     fields.text("name", &node.name);
     if node.is_switch() || node.port_count != 1 {
@@ -110,6 +119,19 @@ fn link_fields(topology: &Topology, link: &Link) -> Fields {
     fields
 }
 
+fn udp_fields(topology: &Topology, link: &UdpLink) -> Fields {
+    let mut udp = Fields(Vec::new());
+    udp.text("local", &link.ends.local.to_string());
+    udp.text("peer", &link.ends.peer.to_string());
+    if let Some(idle) = link.idle {
+        udp.text("idle", &format_duration(idle));
+    }
+    let mut fields = Fields(Vec::new());
+    fields.text("a", &end(topology, link.port));
+    fields.raw("udp", udp.table());
+    fields
+}
+
 /// `sw1:3`; for the one port of a host only its name.
 fn end(topology: &Topology, end: Endpoint) -> String {
     match topology.nodes.get(end.node.0) {
@@ -155,7 +177,7 @@ mod tests {
     use ib_wire::addr::{Guid, LinkSpeed, LinkWidth, Lmc, Mtu};
 
     use super::*;
-    use crate::topology::{Mishap, Probability, generate, parse_toml};
+    use crate::topology::{Mishap, NodeIndex, Probability, UdpEnds, generate, parse_toml};
 
     #[test]
     fn the_pair_is_a_dozen_readable_lines() {
@@ -204,6 +226,15 @@ link = [
         }
         let router = Node::new(NodeKind::Router, "r1", assigned_node_guid(NodeKind::Router, 1), 2);
         topology.nodes.push(router);
+        topology.udp = [(3, None), (4, Some(Duration::from_millis(2500)))]
+            .map(|(port, idle)| UdpLink {
+                port: (NodeIndex(6), port - 2).into(),
+                ends: UdpEnds::parse(&format!("[::1]:{port}"), "[2001:db8::1%7]:9").unwrap(),
+                idle,
+            })
+            .into();
+        assert_eq!(parse_toml("", &to_toml(&topology)), Ok(topology.clone()));
+        topology.set_fabric_number(9);
         assert_eq!(parse_toml("", &to_toml(&topology)), Ok(topology));
     }
 

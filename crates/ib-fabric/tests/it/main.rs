@@ -9,6 +9,7 @@ mod keys;
 mod lane_counters;
 mod malformed;
 mod management;
+mod outside;
 mod routes;
 mod samples;
 mod taps;

@@ -16,7 +16,7 @@ use ib_wire::{
         smp::{DirectedRoute, DirectedSmp, LidSmp, Smp},
     },
     offload::Offload,
-    packet::GlobalRoute,
+    packet::{GlobalRoute, Packet},
     time::Instant,
     ud::{AddressVector, MadAddress, PortEvent, QpCommand, UdReceived, UdSend},
 };
@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) mads: VecDeque<Got>,
     pub(crate) events: VecDeque<(PortId, PortEvent)>,
     pub(crate) tapped: Vec<Output>,
+    /// What has left the fabric.
+    pub(crate) left: Vec<Packet>,
     last_tid: u64,
 }
 
@@ -85,6 +87,7 @@ impl World {
             mads: VecDeque::new(),
             events: VecDeque::new(),
             tapped: Vec::new(),
+            left: Vec::new(),
             last_tid: 0,
         }
     }
@@ -121,6 +124,8 @@ impl World {
                     self.mads.push_back(Got { agent, from, mad });
                 }
                 Output::Port { port, event } => self.events.push_back((port, event)),
+                Output::Leaves { packet, .. } => self.left.push(packet),
+                Output::Outside { .. } => {}
                 tapped @ Output::Tapped { .. } => self.tapped.push(tapped),
             }
         }

@@ -178,7 +178,7 @@ impl Walk {
         }
     }
 
-    /// Two ends cannot be the far end of one port, and one node cannot be of two kinds.
+    /// Two ends cannot be the far end of one port, nor can a port be its own, and one node cannot be of two kinds.
     fn is_double(&self, subnet: &Subnet, id: NodeId, by: PortId, info: &NodeInfo) -> bool {
         let node = subnet.node(id);
         let local = PortId { node: id, num: info.local_port };
@@ -189,7 +189,7 @@ impl Walk {
             .port(by)
             .is_some_and(|port| port.linked == self.number && port.peer.is_some_and(|peer| peer != local));
         let kind = (node.info.node_type, node.info.num_ports) != (info.node_type, info.num_ports);
-        elsewhere || here || (node.seen == self.number && kind)
+        elsewhere || here || local == by || (node.seen == self.number && kind)
     }
 
     fn switch(&mut self, subnet: &mut Subnet, work: &mut Work, id: NodeId, info: SwitchInfo) {

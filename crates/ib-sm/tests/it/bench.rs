@@ -217,7 +217,9 @@ impl Bench {
                         }
                     }
                     FabricOutput::Received { port, .. } => self.received.push(port),
-                    FabricOutput::Tapped { .. } => (),
+                    FabricOutput::Tapped { .. }
+                    | FabricOutput::Leaves { .. }
+                    | FabricOutput::Outside { .. } => (),
                 }
             }
             if idle {

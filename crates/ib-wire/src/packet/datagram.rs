@@ -1,11 +1,13 @@
 //! One unreliable datagram on its way: headers in fields, payload in a shared buffer.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{Bth, Deth, Grh, Lrh, NextHeader, Opcode};
 use crate::{
     addr::{Gid, Lid, PKey, Psn, QKey, Qpn, ServiceLevel, VirtualLane},
     crc,
+    ipoib::large::{LargeError, segments},
     layout::Truncated,
     offload::Offload,
     payload::Payload,
@@ -163,15 +165,34 @@ impl Packet {
 
     /// Reads a packet as on a link, LRH through VCRC, and checks both checksums.
     pub fn parse(bytes: &[u8]) -> Result<Self, PacketError> {
-        let (body, vcrc) = bytes.split_last_chunk::<2>().ok_or(Truncated { need: 2, have: bytes.len() })?;
-        if crc::vcrc(body) != *vcrc {
-            return Err(PacketError::Vcrc);
-        }
-        Self::parse_without_vcrc(body)
+        Self::parse_without_vcrc(without_vcrc(bytes)?)
     }
 
     /// Reads a packet LRH through ICRC and checks the ICRC.
     pub fn parse_without_vcrc(body: &[u8]) -> Result<Self, PacketError> {
+        let (packet, payload) = Self::read(body)?;
+        Ok(Self { payload: Payload::from(payload), ..packet })
+    }
+
+    /// As [`Packet::parse`], but the payload stays where it is.
+    pub fn parse_in_place(bytes: Payload) -> Result<Self, PacketError> {
+        let (packet, range) = Self::parse_headers(&bytes)?;
+        let mut payload = bytes;
+        payload.truncate(range.end);
+        payload.trim_front(range.start);
+        Ok(Self { payload, ..packet })
+    }
+
+    /// As [`Packet::parse`], but without the payload; where in `bytes` that is comes with it.
+    pub fn parse_headers(bytes: &[u8]) -> Result<(Self, Range<usize>), PacketError> {
+        let (packet, payload) = Self::read(without_vcrc(bytes)?)?;
+        let start = packet.header_len();
+        let range = start..start + payload.len();
+        Ok((packet, range))
+    }
+
+    /// The packet without its payload, and that.
+    fn read(body: &[u8]) -> Result<(Self, &[u8]), PacketError> {
         let (lrh, rest) = Lrh::parse(body)?;
         if usize::from(lrh.length) * 4 != body.len() {
             return Err(PacketError::Length { said: lrh.length, have: body.len() });
@@ -207,25 +228,62 @@ impl Packet {
         if crc::icrc(covered, grh.is_some()) != icrc {
             return Err(PacketError::Icrc);
         }
-        let payload = Payload::from(&rest[..payload_len]);
-        Ok(Self { lrh, grh, bth, deth, payload, offload: Offload::NONE })
+        let packet = Self { lrh, grh, bth, deth, payload: Payload::default(), offload: Offload::NONE };
+        Ok((packet, &rest[..payload_len]))
     }
 
     /// Appends the bytes a link carries, LRH through VCRC. A pending offload must have been carried out.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        let pad = (4 - self.payload.len() % 4) % 4;
-        let behind_grh = Bth::LEN + Deth::LEN + self.payload.len() + pad + 4;
-        out.extend_from_slice(&Lrh { length: self.words_of(self.payload.len()), ..self.lrh }.to_bytes());
+        out.resize(start + self.header_len(), 0);
+        out.extend_from_slice(&self.payload);
+        self.enclose(out, start, self.bth.psn);
+    }
+
+    /// Appends every packet that this one stands for as a link carries it, one behind the other, and nothing else is
+    /// allocated. All but the last are of one length, in bytes: that comes back, or an error if what a large send
+    /// says of itself is wrong.
+    pub fn emit_all(&self, out: &mut Vec<u8>) -> Result<usize, LargeError> {
+        let first = out.len();
+        if !self.offload.is_pending() {
+            self.emit(out);
+            return Ok(out.len() - first);
+        }
+        let (encapsulation, ip) = self.payload.split_at(self.payload.len().min(ENCAPSULATION));
+        let mut segments = segments(ip, &self.offload)?;
+        let (mut start, mut length, mut psn) = (first, 0, self.bth.psn);
+        loop {
+            out.resize(start + self.header_len(), 0);
+            out.extend_from_slice(encapsulation);
+            if !segments.append_next(out) {
+                out.truncate(start);
+                return Ok(length);
+            }
+            self.enclose(out, start, psn);
+            (psn, length) = (psn.plus(1), length.max(out.len() - start));
+            start = out.len();
+        }
+    }
+
+    /// Puts headers in front of the payload at the end of `out`, in the room left for them at `start`, and padding and
+    /// checksums behind it.
+    fn enclose(&self, out: &mut Vec<u8>, start: usize, psn: Psn) {
+        let len = out.len() - start - self.header_len();
+        let pad = (4 - len % 4) % 4;
+        out.extend_from_slice(&[0; 3][..pad]);
+        let mut at = start;
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        put(&Lrh { length: self.words_of(len), ..self.lrh }.to_bytes());
         if let Some(grh) = self.grh {
-            let payload_length = u16::try_from(behind_grh).unwrap_or(u16::MAX);
-            out.extend_from_slice(&Grh { payload_length, ..grh }.to_bytes());
+            let behind = Bth::LEN + Deth::LEN + len + pad + 4;
+            put(&Grh { payload_length: u16::try_from(behind).unwrap_or(u16::MAX), ..grh }.to_bytes());
         }
         #[expect(clippy::cast_possible_truncation, reason = "below 4")]
-        out.extend_from_slice(&Bth { pad: pad as u8, ..self.bth }.to_bytes());
-        out.extend_from_slice(&self.deth.to_bytes());
-        out.extend_from_slice(&self.payload);
-        out.extend_from_slice(&[0; 3][..pad]);
+        put(&Bth { pad: pad as u8, psn, ..self.bth }.to_bytes());
+        put(&self.deth.to_bytes());
         let icrc = crc::icrc(&out[start..], self.grh.is_some());
         out.extend_from_slice(&icrc);
         let vcrc = crc::vcrc(&out[start..]);
@@ -243,7 +301,6 @@ impl Packet {
         let Some(segments) = self.offload.segments else {
             return Measure { packets: 1, words: self.words_of(self.payload.len()).into() };
         };
-        const ENCAPSULATION: usize = 4;
         let (count, last) = segments.count(self.payload.len().saturating_sub(ENCAPSULATION));
         let full = ENCAPSULATION + usize::from(segments.header) + usize::from(segments.size);
         let packets = u32::try_from(count).unwrap_or(u32::MAX);
@@ -253,7 +310,6 @@ impl Packet {
 
     /// The largest payload on the link: of a large send, that of its full packets.
     pub fn largest_payload(&self) -> usize {
-        const ENCAPSULATION: usize = 4;
         match self.offload.segments {
             None => self.payload.len(),
             Some(s) => self.payload.len().min(ENCAPSULATION + usize::from(s.header) + usize::from(s.size)),
@@ -263,4 +319,13 @@ impl Packet {
     fn words_of(&self, payload: usize) -> u16 {
         u16::try_from((self.header_len() + payload.next_multiple_of(4) + 4) / 4).unwrap_or(u16::MAX)
     }
+}
+
+/// Bytes of the IPoIB header in front of the IP packet.
+const ENCAPSULATION: usize = 4;
+
+/// What stands in front of a VCRC that is right.
+fn without_vcrc(bytes: &[u8]) -> Result<&[u8], PacketError> {
+    let (body, vcrc) = bytes.split_last_chunk::<2>().ok_or(Truncated { need: 2, have: bytes.len() })?;
+    if crc::vcrc(body) == *vcrc { Ok(body) } else { Err(PacketError::Vcrc) }
 }

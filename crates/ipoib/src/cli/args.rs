@@ -113,7 +113,8 @@ pub(super) struct LabArgs {
 
 /// `fabric`.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  ipoib fabric run fat-tree:k=16")]
+#[command(after_help = "Examples:\n  ipoib fabric run fat-tree:k=16\n  \
+                        ipoib fabric bind sw1:7 --udp :4000 --peer 192.0.2.2:4000")]
 pub(super) enum FabricVerb {
     /// Switches, adapters and links, managed or not, until Ctrl-C
     ///
@@ -122,6 +123,44 @@ pub(super) enum FabricVerb {
     #[command(after_help = "Examples:\n  ipoib fabric run fat-tree:k=16 --sm none\n  \
                             ipoib exec h1 -- ibnetdiscover > fabric.net")]
     Run(FabricArgs),
+    /// Lead a port's cable out of the fabric, to a UDP socket
+    ///
+    /// One datagram is one InfiniBand packet, as docs/link.md says; the other end is a port of another fabric, or
+    /// whatever else speaks InfiniBand. Whoever can send to the socket under the peer's address is in the subnet: bind
+    /// to networks that you trust. The port's own cable is pulled until `fabric unbind`.
+    #[command(after_help = "Examples:\n  ipoib fabric bind sw1:7 --udp :4000 --peer 192.0.2.2:4000\n  \
+                            ipoib fabric bind h3 --udp 127.0.0.1:4000 --peer 127.0.0.1:4001 --idle 2s")]
+    Bind(BindArgs),
+    /// Plug a port's own cable in again
+    #[command(after_help = "Example:\n  ipoib fabric unbind sw1:7")]
+    Unbind {
+        /// Which lab.
+        #[command(flatten)]
+        target: TargetArgs,
+        /// The port that is bound
+        #[arg(value_name = "PORT")]
+        port: String,
+    },
+}
+
+/// `fabric bind`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct BindArgs {
+    /// Which lab.
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// A port, such as sw1:7, or h3 for a host with one port
+    #[arg(value_name = "PORT")]
+    pub(super) port: String,
+    /// Where its datagrams come from: ADDRESS:PORT, or :PORT for all addresses of this machine
+    #[arg(long, value_name = "LOCAL")]
+    pub(super) udp: String,
+    /// Where they go to, and the only place they come from: ADDRESS:PORT, or NAME:PORT
+    #[arg(long, value_name = "REMOTE")]
+    pub(super) peer: String,
+    /// Without a word from there for so long the link is down; 5s if left out
+    #[arg(long, value_name = "TIME")]
+    pub(super) idle: Option<String>,
 }
 
 /// `fabric run`.
@@ -237,6 +276,9 @@ pub(super) struct ManagerArgs {
 /// Options of everything that runs until it is ended.
 #[derive(Debug, ClapArgs)]
 pub(super) struct RunArgs {
+    /// Of fabrics that are joined, each needs its own number: it goes into GUIDs and addresses (10.77.N.x/16)
+    #[arg(long, value_name = "N")]
+    pub(super) fabric: Option<u8>,
     /// Record all links into this file (pcapng)
     #[arg(long, value_name = "FILE")]
     pub(super) capture: Option<PathBuf>,

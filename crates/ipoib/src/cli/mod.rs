@@ -56,6 +56,8 @@ fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> 
             talk::begin(plan.verbosity);
             crate::up::run(plan)
         }
+        Verb::Fabric(FabricVerb::Bind(args)) => verbs::bind(&args),
+        Verb::Fabric(FabricVerb::Unbind { target, port }) => verbs::unbind(&target, &port),
         Verb::Exec(args) => exec::run(&args),
         Verb::Show(args) => verbs::show(args),
         Verb::Fault(FaultVerb::Link(args)) => verbs::fault_link(&args),

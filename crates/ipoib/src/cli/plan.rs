@@ -124,7 +124,10 @@ impl LabPlan {
     pub(super) fn of_fabric(args: FabricArgs) -> Result<Self> {
         let FabricArgs { topology, name, manager, attach, run, .. } = args.with_file()?;
         let topology = topology.context("no topology: name one, or write topology = ... into the file")?;
-        let topology = read_topology(&topology)?;
+        let mut topology = read_topology(&topology)?;
+        if let Some(number) = run.fabric {
+            topology.set_fabric_number(number);
+        }
         let sm = sm_choice(&manager, &topology)?;
         Ok(Self {
             name,

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal},
+    net::ToSocketAddrs,
     os::fd::{AsFd, OwnedFd},
     path::Path,
     process::ExitCode,
@@ -11,13 +12,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use ib_fabric::topology::{UdpEnds, parse_duration};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     args::{
-        CaptureArgs, FaultHostArgs, FaultLinkArgs, FaultSmArgs, InjectArgs, ListArgs, ShowArgs, StopArgs,
-        TargetArgs,
+        BindArgs, CaptureArgs, FaultHostArgs, FaultLinkArgs, FaultSmArgs, InjectArgs, ListArgs, ShowArgs,
+        StopArgs, TargetArgs,
     },
     output, render, target,
 };
@@ -67,6 +69,34 @@ pub(super) fn inject(args: &InjectArgs) -> Result<ExitCode> {
     packet_of(&args.packet, args.seal).map_err(anyhow::Error::msg).context("fault inject")?;
     let mut lab = target::connect(&args.target)?;
     lab.inject(&args.port, &args.packet, args.seal).context("fault inject")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `fabric bind`.
+pub(super) fn bind(args: &BindArgs) -> Result<ExitCode> {
+    let idle = args.idle.as_deref().map(parse_duration).transpose().context("--idle")?;
+    let ends = UdpEnds::parse(&args.udp, &address_of(&args.peer)?).context("fabric bind")?;
+    target::connect(&args.target)?.bind(&args.port, &ends, idle).context("fabric bind")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `NAME:PORT` as `ADDRESS:PORT`; anything else as it is.
+fn address_of(peer: &str) -> Result<String> {
+    let is_name = peer.rsplit_once(':').is_some_and(|(name, port)| {
+        name.contains(char::is_alphabetic) && !name.starts_with('[') && port.parse::<u16>().is_ok()
+    });
+    if !is_name {
+        return Ok(peer.to_owned());
+    }
+    let found = peer.to_socket_addrs().with_context(|| format!("--peer {peer}: no such name"))?.next();
+    found
+        .map(|address| address.to_string())
+        .with_context(|| format!("--peer {peer}: the name has no address"))
+}
+
+/// `fabric unbind`.
+pub(super) fn unbind(target: &TargetArgs, port: &str) -> Result<ExitCode> {
+    target::connect(target)?.unbind(port).context("fabric unbind")?;
     Ok(ExitCode::SUCCESS)
 }
 

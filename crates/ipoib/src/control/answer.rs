@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, os::fd::OwnedFd, rc::Rc, time::Duration};
 
+use ib_fabric::topology::{UdpEnds, parse_duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::timeout};
@@ -9,8 +10,8 @@ use zlink::varlink_service;
 
 use super::{
     protocol::{
-        CallError, Capture, DESCRIPTION, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, FaultSm,
-        INTERFACE, Inject, KillSm, LabError, Nothing, Show, Shown, StartSm,
+        BindPort, CallError, Capture, DESCRIPTION, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink,
+        FaultSm, INTERFACE, Inject, KillSm, LabError, Nothing, Show, Shown, StartSm, UnbindPort,
     },
     request::{Entry, LinkFault, Reply, Request, SmFault, packet_of},
     schema::SCHEMA,
@@ -95,6 +96,18 @@ async fn ours(
             }
             let to = fds.into_iter().nth(to).ok_or_else(|| CallError::parameter("to"))?;
             Ok(Answer::Capture(request(ask, |reply| Request::Capture { filter, to, reply }).await?))
+        }
+        "BindPort" => {
+            let BindPort { port, local, peer, idle } = read(parameters)?;
+            let ends =
+                UdpEnds::parse(&local, &peer).map_err(|error| CallError::parameter(error.to_string()))?;
+            let idle = idle.map(|text| parse_duration(&text)).transpose();
+            let idle = idle.map_err(|error| CallError::parameter(error.to_string()))?;
+            done(request(ask, |reply| Request::Bind { port, ends, idle, reply }).await)
+        }
+        "UnbindPort" => {
+            let UnbindPort { port } = read(parameters)?;
+            done(request(ask, |reply| Request::Unbind { port, reply }).await)
         }
         "Sweep" => {
             read::<Nothing>(parameters)?;

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use ib_fabric::topology::{UdpEnds, format_duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{runtime::Runtime, time::timeout};
@@ -16,8 +17,8 @@ use zlink::{Call, tokio::unix};
 
 use super::{
     protocol::{
-        Capture, Captured, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, FaultSm, Inject, KillSm,
-        LabError, Nothing, RawCall, Show, Shown, StartSm,
+        BindPort, Capture, Captured, Done, Enter, Entered, EntryIndexes, FaultHost, FaultLink, FaultSm,
+        Inject, KillSm, LabError, Nothing, RawCall, Show, Shown, StartSm, UnbindPort,
     },
     request::{CaptureFilter, Entry, HostFault, LabInfo, LinkFault, SmFault},
     schema::Noun,
@@ -146,6 +147,18 @@ impl Client {
             })
             .await
         })
+    }
+
+    /// Binds a port to a UDP socket.
+    pub fn bind(&mut self, port: &str, ends: &UdpEnds, idle: Option<Duration>) -> Result<(), ClientError> {
+        let (local, peer) = (ends.local.to_string(), ends.peer.to_string());
+        let idle = idle.map(format_duration);
+        self.call("BindPort", BindPort { port: port.to_owned(), local, peer, idle }).map(|Done {}| ())
+    }
+
+    /// Unbinds a port.
+    pub fn unbind(&mut self, port: &str) -> Result<(), ClientError> {
+        self.call("UnbindPort", UnbindPort { port: port.to_owned() }).map(|Done {}| ())
     }
 
     /// Makes the subnet manager sweep.

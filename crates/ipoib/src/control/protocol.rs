@@ -92,6 +92,21 @@ pub(super) struct Enter {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct BindPort {
+    pub(super) port: String,
+    pub(super) local: String,
+    pub(super) peer: String,
+    pub(super) idle: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UnbindPort {
+    pub(super) port: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct StartSm {
     pub(super) node: Option<String>,
     pub(super) priority: Option<u8>,

@@ -5,7 +5,7 @@
 
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
-use ib_fabric::topology::{Mishap, Probability, format_duration, parse_duration};
+use ib_fabric::topology::{Mishap, Probability, UdpEnds, format_duration, parse_duration};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -83,6 +83,24 @@ pub enum Request {
         to: OwnedFd,
         /// The running capture.
         reply: Reply<CaptureStatus>,
+    },
+    /// Binds a port to a UDP socket, in place of its cable.
+    Bind {
+        /// The port, `sw1:7`, or `h3` for a host with one port.
+        port: String,
+        /// Both ends of the socket.
+        ends: UdpEnds,
+        /// Without a word for this long the link is down.
+        idle: Option<Duration>,
+        /// Bound.
+        reply: Reply<()>,
+    },
+    /// Unbinds a port: its cable is plugged in again.
+    Unbind {
+        /// The port.
+        port: String,
+        /// Unbound.
+        reply: Reply<()>,
     },
     /// Makes the subnet manager sweep now.
     Sweep {

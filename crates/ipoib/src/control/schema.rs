@@ -189,6 +189,9 @@ pub struct LinkRow {
     pub mtu: u32,
     /// What `fault link` did to it.
     pub faults: LinkFaults,
+    /// Where it goes, if it leads out of the fabric; end `b` is then the peer.
+    #[serde(default)]
+    pub udp: Option<UdpRow>,
     /// Packets that left end `a`.
     pub packets_from_a: u64,
     /// Packets that left end `b`.
@@ -197,6 +200,27 @@ pub struct LinkRow {
     pub errors_at_a: u64,
     /// Receive errors counted at end `b`.
     pub errors_at_b: u64,
+}
+
+/// A link that leads out of the fabric as UDP datagrams.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UdpRow {
+    /// Address and port of this end: `192.0.2.1:4000`.
+    pub local: String,
+    /// Of the other.
+    pub peer: String,
+    /// True while the port's physical state is LinkUp.
+    pub up: bool,
+    /// Milliseconds since the last valid packet came; `null` if none ever did.
+    pub heard_ms: Option<u64>,
+    /// Without a word for this long the link is down: `5s`.
+    pub idle: String,
+    /// Who answered last: `switch 0269:6201:0200:0100 port 7`.
+    pub neighbor: Option<String>,
+    /// Times the port asked for a sign of life.
+    pub asked: u64,
+    /// Times the peer's machine said that nobody listens there.
+    pub refused: u64,
 }
 
 /// Faults that are on a link now.

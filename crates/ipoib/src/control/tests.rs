@@ -302,6 +302,8 @@ fn the_contract_is_well_formed_varlink() {
             "Enter",
             "Capture",
             "EndCapture",
+            "BindPort",
+            "UnbindPort",
             "Sweep",
             "StartSm",
             "KillSm",

@@ -1,11 +1,11 @@
 //! Answers to what clients of the control socket ask.
 
-use std::{fs::File, os::fd::OwnedFd, path::PathBuf};
+use std::{fs::File, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use ib_fabric::{
     LinkId,
-    topology::{Endpoint, Topology},
+    topology::{Endpoint, Topology, UdpEnds},
 };
 use ib_lab::ManagerConfig;
 use ib_sm::sa::Manner;
@@ -43,6 +43,12 @@ impl Running {
             Request::Enter { host, reply } => self.enter(&host, reply),
             Request::Capture { filter, to, reply } => {
                 let _ = reply.send(self.capture(&filter, to.into()).map_err(sentence));
+            }
+            Request::Bind { port, ends, idle, reply } => {
+                let _ = reply.send(self.bind(&port, ends, idle).map_err(sentence));
+            }
+            Request::Unbind { port, reply } => {
+                let _ = reply.send(self.unbind(&port).map_err(sentence));
             }
             Request::Sweep { reply } => {
                 let manager = self.runtime.lab.managers().iter().position(|m| m.sm.is_some());
@@ -119,6 +125,17 @@ impl Running {
             lab.with_fabric(now, |fabric| fabric.inject_on_link(now, link, from_a, packet));
         });
         Ok(())
+    }
+
+    /// Binds a port to a UDP socket.
+    fn bind(&mut self, name: &str, ends: UdpEnds, idle: Option<Duration>) -> Result<()> {
+        let port = self.port(name)?;
+        self.runtime.bind((&self.topology, port), ends, idle)
+    }
+
+    fn unbind(&mut self, name: &str) -> Result<()> {
+        let port = self.port(name)?;
+        self.runtime.unbind(&self.topology.port_name(port))
     }
 
     fn fault_host(&mut self, host: &str, fault: HostFault) -> Result<()> {

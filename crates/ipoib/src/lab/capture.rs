@@ -1,10 +1,15 @@
 //! Captures of a running lab: which links each records, and where packets go.
 
-use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use ib_fabric::{
-    LinkId, TapFilter, TapId,
+    Fabric, LinkId, TapFilter, TapId,
     topology::{Endpoint, Topology},
 };
 use ib_lab::{Lab, Tapped};
@@ -42,7 +47,7 @@ impl Captures {
         to: File,
         now: Instant,
     ) -> Result<CaptureStatus> {
-        let ends = chosen(topology, filter)?;
+        let ends = chosen(topology, lab.fabric(), filter)?;
         let names: Vec<String> = ends.iter().map(|end| topology.port_name(*end)).collect();
         let to = PatientFile(to);
         to.clear().context("the file cannot be emptied")?;
@@ -52,7 +57,8 @@ impl Captures {
             let node = &topology.nodes[end.node.0];
             let link =
                 lab.fabric().link(&node.name, end.port).with_context(|| format!("{}: no link", names[i]))?;
-            let names_a = topology.link_at(*end).is_some_and(|link| link.a == *end);
+            let leads_out = lab.fabric().outside(link).is_some();
+            let names_a = leads_out || topology.link_at(*end).is_some_and(|link| link.a == *end);
             running.interfaces.insert(link, (i, names_a));
         }
         running.taps = lab.with_fabric(now, |fabric| {
@@ -118,26 +124,35 @@ fn remove_taps(lab: &mut Lab, taps: &[TapId], now: Instant) {
 }
 
 /// The ends of links that `filter` names, one for each link; all links if it names none.
-fn chosen(topology: &Topology, filter: &CaptureFilter) -> Result<Vec<Endpoint>> {
+fn chosen(topology: &Topology, fabric: &Fabric, filter: &CaptureFilter) -> Result<Vec<Endpoint>> {
+    let link = |end: &Endpoint| fabric.link(&topology[end.node].name, end.port);
     if filter.links.is_empty() && filter.hosts.is_empty() {
-        return Ok(topology.links.iter().map(|link| link.a).collect());
+        let inside = topology.links.iter().map(|link| link.a);
+        let outside = ports(topology).filter(|end| link(end).is_some_and(|id| fabric.outside(id).is_some()));
+        let mut ends: Vec<Endpoint> = inside.chain(outside).collect();
+        keep_first(&mut ends, link);
+        return Ok(ends);
     }
     let mut ends: Vec<Endpoint> = Vec::new();
     for name in &filter.links {
-        let end = topology.find_port(name).filter(|end| topology.link_at(*end).is_some());
+        let end = topology.find_port(name).filter(|end| link(end).is_some());
         ends.push(end.with_context(|| format!("no link {name}: name one of its ends, as sw1:3"))?);
     }
     for host in &filter.hosts {
         let Some(node) = topology.find(host) else { bail!("no host {host}: `ipoib show hosts` lists them") };
-        let here = topology.links.iter().flat_map(|link| [link.a, link.b]).filter(|end| end.node == node);
-        ends.extend(here);
+        ends.extend(ports(topology).filter(|end| end.node == node && link(end).is_some()));
     }
-    let mut seen = Vec::new();
-    ends.retain(|end| {
-        let link = topology.link_at(*end).map(|link| link.a);
-        let new = !seen.contains(&link);
-        seen.push(link);
-        new
-    });
+    keep_first(&mut ends, link);
     Ok(ends)
+}
+
+/// Every port that takes a cable.
+fn ports(topology: &Topology) -> impl Iterator<Item = Endpoint> {
+    topology.indexed().flat_map(|(index, node)| (1..=node.port_count).map(move |port| (index, port).into()))
+}
+
+/// Of the ends of one link, leaves the first.
+fn keep_first(ends: &mut Vec<Endpoint>, link: impl Fn(&Endpoint) -> Option<LinkId>) {
+    let mut seen = BTreeSet::new();
+    ends.retain(|end| seen.insert(link(end)));
 }

@@ -24,6 +24,7 @@ use super::{
     sysfs,
 };
 use crate::{
+    cli::LabPlan,
     face::{self, Assigned, Face, FacePlan, Maker},
     os::space::{Ground, HostSpace, HostSpec},
 };
@@ -56,7 +57,7 @@ pub(super) struct Made {
 }
 
 /// The hosts of a lab, in order, and what each of their interfaces is to be.
-pub(super) fn plan(lab: &Lab, children: &[PKey]) -> Vec<HostPlan> {
+pub(super) fn plan(lab: &Lab, plan: &LabPlan) -> Vec<HostPlan> {
     let mut hosts: Vec<HostPlan> = Vec::new();
     for (id, attached) in lab.interfaces() {
         if hosts.last().is_none_or(|host| *host.name != *attached.host) {
@@ -67,12 +68,12 @@ pub(super) fn plan(lab: &Lab, children: &[PKey]) -> Vec<HostPlan> {
             host.faces.push((id, face));
         }
     }
-    let count = hosts.len();
+    let (count, fabric) = (hosts.len(), plan.topology.fabric);
     for (number, host) in hosts.iter_mut().enumerate() {
         let alone = host.faces.len() == 1;
         for (_, face) in &mut host.faces {
             face.alone = alone;
-            let addresses = assign(count, number + 1, nth(&face.name, children));
+            let addresses = assign((fabric, count), number + 1, nth(&face.name, &plan.children));
             face.addresses.extend(addresses);
             host.named.push((face.name.clone(), addresses.to_vec()));
         }
@@ -94,7 +95,8 @@ pub(super) fn plan_apart(
             let Some(end) = fabric.end_port(&node.name, port) else { continue };
             let parent = format!("ib{}", port.0 - 1);
             let mut named = |name: String| {
-                let addresses = assign(nodes.len(), host + 1, nth(&name, &settings.children)).to_vec();
+                let addresses =
+                    assign((topology.fabric, nodes.len()), host + 1, nth(&name, &settings.children)).to_vec();
                 plan.named.push((name, addresses.clone()));
                 addresses
             };

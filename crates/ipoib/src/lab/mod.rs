@@ -18,6 +18,7 @@ mod show;
 mod story;
 mod switches;
 mod sysfs;
+mod udp;
 mod umad;
 
 use std::{fs, io::Write, path::PathBuf, process::ExitCode, sync::mpsc, time::Duration};
@@ -109,7 +110,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     let lab = Lab::new(config, started)?;
     let (hosts, drivers) = match plan.shape {
         Shape::Isolated => hosts::plan_apart(&plan.topology, lab.fabric(), &interfaces),
-        Shape::Together | Shape::FabricAlone => (hosts::plan(&lab, &plan.children), Vec::new()),
+        Shape::Together | Shape::FabricAlone => (hosts::plan(&lab, &plan), Vec::new()),
     };
     if let Some(most) = limits::neighbors() {
         progress.neighbors(hosts.len(), most);
@@ -167,6 +168,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
         let runtime = &mut running.runtime;
         runtime.captures.start_file(&mut runtime.lab, &running.topology, &path, clock::now())?;
     }
+    running.bind_ports()?;
     running.runtime.start()?;
     // Only now, so that a capture sees all it does.
     let unmanaged = sm == SmChoice::None;
@@ -300,6 +302,14 @@ impl Running {
     /// A directory with the programs that a host may lack.
     fn bin(&self) -> PathBuf {
         self.dir.path().join("bin")
+    }
+
+    /// Binds the ports that the topology leads out of the fabric.
+    fn bind_ports(&mut self) -> Result<()> {
+        for link in self.topology.udp.clone() {
+            self.runtime.bind((&self.topology, link.port), link.ends, link.idle)?;
+        }
+        Ok(())
     }
 
     fn link_programs(&self) -> Result<()> {

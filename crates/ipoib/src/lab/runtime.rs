@@ -6,6 +6,7 @@
 use std::{path::Path, sync::mpsc::Receiver, time::Duration};
 
 use anyhow::{Context, Result};
+use ib_fabric::topology::{Endpoint, Topology, UdpEnds};
 use ib_lab::{InterfaceId, Lab, Output};
 use ib_wire::{payload::Pool, time::Instant};
 
@@ -13,6 +14,7 @@ use super::{
     capture::Captures,
     story,
     sysfs::Sysfs,
+    udp::{self, UdpLinks},
     umad::{self, Umad},
 };
 use crate::{
@@ -41,6 +43,8 @@ pub(super) struct Runtime {
     pub(super) attach: Option<Attach>,
     /// Programs that speak MADs; none until [`Runtime::serve_programs`].
     umad: Option<Umad>,
+    /// Ports that lead out of the fabric.
+    pub(super) udp: UdpLinks,
     /// What the nodes see of their adapters.
     pub(super) sysfs: Sysfs,
     pub(super) requests: Receiver<Request>,
@@ -92,6 +96,7 @@ impl Runtime {
             captures: Captures::default(),
             attach: None,
             umad: None,
+            udp: UdpLinks::default(),
             sysfs,
             requests,
             poller,
@@ -113,6 +118,7 @@ impl Runtime {
             self.resync(InterfaceId(i))?;
         }
         self.flush();
+        self.udp.send();
         Ok(())
     }
 
@@ -132,6 +138,10 @@ impl Runtime {
                 token::SIGNALS => self.take_signals(&mut turn)?,
                 token::BELL => turn.requests |= self.bell.drain(),
                 attach::FIRST_TOKEN.. => self.hear_driver(now, self.ready[k]),
+                udp::FIRST_TOKEN..umad::FIRST_TOKEN => {
+                    self.udp.handle(now, self.ready[k], &mut self.lab, &mut self.pool);
+                    self.flush();
+                }
                 umad::FIRST_TOKEN.. => self.hear_program(now, self.ready[k]),
                 other => match self.faces.spoke(other) {
                     Some(Spoke::Tap(id)) => self.read_tap(now, id),
@@ -149,6 +159,7 @@ impl Runtime {
         if let Some(umad) = &mut self.umad {
             umad.write(&mut self.lab, &self.poller);
         }
+        self.udp.send();
         self.sysfs.handle_timeout(now, self.lab.fabric());
         Ok(turn)
     }
@@ -205,7 +216,25 @@ impl Runtime {
     pub(super) fn with_lab<T>(&mut self, work: impl FnOnce(&mut Lab, Instant) -> T) -> T {
         let result = work(&mut self.lab, clock::now());
         self.flush();
+        self.udp.send();
         result
+    }
+
+    /// Binds a port to a UDP socket.
+    pub(super) fn bind(
+        &mut self,
+        port: (&Topology, Endpoint),
+        ends: UdpEnds,
+        idle: Option<Duration>,
+    ) -> Result<()> {
+        let result = self.udp.bind(clock::now(), port, ends, idle, &mut self.lab, &self.poller);
+        self.with_lab(|_, _| result)
+    }
+
+    /// Unbinds a port.
+    pub(super) fn unbind(&mut self, port: &str) -> Result<()> {
+        let result = self.udp.unbind(clock::now(), port, &mut self.lab, &self.poller);
+        self.with_lab(|_, _| result)
     }
 
     fn take_signals(&mut self, turn: &mut Turn) -> Result<()> {
@@ -270,6 +299,11 @@ impl Runtime {
                 }
                 Output::Port(port) => self.sysfs.port_changed(port),
                 Output::Tapped(tapped) => self.captures.offer(tapped),
+                Output::Leaves { link, packet } => {
+                    self.udp.queue(link, &packet);
+                    self.pool.give(packet.payload.into_buffer());
+                }
+                Output::Outside { link, up } => self.udp.changed(link, up, &self.lab),
             }
         }
         self.sysfs.flush(self.lab.fabric());

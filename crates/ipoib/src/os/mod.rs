@@ -5,7 +5,7 @@
 //! - [`space`]: a lab host. [`tap`] and [`vnet`]: its interface as the driver sees it. [`link`]: as the host sees
 //!   it. [`monitor`]: what the host does with it.
 //! - [`local`], [`held`]: how programs that speak MADs reach the lab. [`ring`], [`bell`]: how drivers do that are
-//!   processes of their own.
+//!   processes of their own. [`udp`]: how other fabrics do.
 //! - [`program`]: where what runs in hosts comes from.
 //! - [`poller`], [`wake`], [`clock`]: the data loop.
 
@@ -27,6 +27,7 @@ pub mod rundir;
 pub mod signals;
 pub mod space;
 pub mod tap;
+pub mod udp;
 pub mod userns;
 pub mod vnet;
 pub mod wake;

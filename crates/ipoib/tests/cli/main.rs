@@ -121,6 +121,8 @@ fn answer(request: Request, host: &HostSpace, info: &LabInfo) {
         | Request::FaultHost { reply, .. }
         | Request::FaultSm { reply, .. }
         | Request::Inject { reply, .. }
+        | Request::Bind { reply, .. }
+        | Request::Unbind { reply, .. }
         | Request::Sweep { reply }
         | Request::StartSm { reply, .. }
         | Request::KillSm { reply, .. }

@@ -15,6 +15,7 @@ mod manager;
 mod neighbors;
 mod opensm;
 mod partitions;
+mod peer;
 mod ping;
 mod rootless;
 mod several;
@@ -22,6 +23,7 @@ mod shows;
 mod streams;
 mod switches;
 mod sysfs;
+mod udp;
 
 /// What every lab is started with.
 const SHAPE: &[&str] = &[];

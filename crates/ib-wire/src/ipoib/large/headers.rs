@@ -82,7 +82,7 @@ pub(super) struct Layout {
     v6: bool,
     protocol: u8,
     /// First octet of the transport header.
-    transport: usize,
+    pub(super) transport: usize,
     /// First octet of the data.
     pub(super) data: usize,
 }
@@ -140,19 +140,63 @@ impl Layout {
 
     /// Sequence number, `advance` further on, flags without those in `cleared`, checksum.
     pub(super) fn put_tcp(&self, packet: &mut [u8], advance: usize, cleared: u8) {
-        let field = packet[self.transport + 4..].first_chunk_mut::<4>().expect("a TCP header has 20 octets");
-        let advance = u32::try_from(advance).expect("a large send is below 4 GiB");
-        *field = u32::from_be_bytes(*field).wrapping_add(advance).to_be_bytes();
+        put_sequence(&mut packet[self.transport..], advance);
         packet[self.transport + 13] &= !cleared;
         self.put_sum(packet, 16);
     }
 
-    fn put_sum(&self, packet: &mut [u8], offset: usize) {
-        put(packet, self.transport + offset, 0);
+    /// The flags of a TCP header.
+    pub(super) fn tcp_flags(&self, packet: &[u8]) -> u8 {
+        packet[self.transport + 13]
+    }
+
+    /// True if length and checksums of a TCP packet are right.
+    pub(super) fn is_right(&self, packet: &[u8]) -> bool {
+        if packet.len() > self.max_len() {
+            return false;
+        }
+        let said = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+        let ip_is_right = if self.v6 {
+            said(4) == packet.len() - IPV6
+        } else {
+            said(2) == packet.len() && Sum::ZERO.with(&packet[..self.transport]).finish() == 0
+        };
+        ip_is_right && self.pseudo(packet).with(&packet[self.transport..]).finish() == 0
+    }
+
+    /// Makes `header`, that of a first packet, what that of `next` is to be: `index` packets and `advance` octets
+    /// further on. Its lengths and checksums are those of `next`, whatever they are, and so is the end of a send.
+    pub(super) fn put_next(&self, header: &mut [u8], next: &[u8], index: usize, advance: usize) {
+        let mut same = |at: usize| header[at..at + 2].copy_from_slice(&next[at..at + 2]);
+        same(self.transport + 16);
+        if self.v6 {
+            same(4);
+        } else {
+            same(2);
+            same(10);
+            let id = u16::from_be_bytes([header[4], header[5]]);
+            put(header, 4, id.wrapping_add(word(index & 0xffff)));
+        }
+        put_sequence(&mut header[self.transport..], advance);
+        header[self.transport + 13] |= next[self.transport + 13] & (super::FIN | super::PSH);
+    }
+
+    /// Length and IP checksum of a large send, and the sum of the pseudo header where the checksum goes.
+    pub(super) fn put_whole(&self, packet: &mut [u8]) {
+        self.put_ip(packet, 0);
+        let sum = !self.pseudo(packet).finish();
+        put(packet, self.transport + 16, sum);
+    }
+
+    fn pseudo(&self, packet: &[u8]) -> Sum {
         let (head, body) = packet.split_at(self.transport);
         let addresses = if self.v6 { &head[8..IPV6] } else { &head[12..20] };
-        let pseudo = Sum::ZERO.with(addresses).word(u16::from(self.protocol)).word(word(body.len()));
-        let sum = pseudo.with(body);
+        Sum::ZERO.with(addresses).word(u16::from(self.protocol)).word(word(body.len()))
+    }
+
+    fn put_sum(&self, packet: &mut [u8], offset: usize) {
+        put(packet, self.transport + offset, 0);
+        let sum = self.pseudo(packet).with(&packet[self.transport..]);
         let sum = if self.is_udp() { sum.finish_nonzero() } else { sum.finish() };
         put(packet, self.transport + offset, sum);
     }
@@ -184,6 +228,13 @@ fn transport6(ip: &[u8]) -> Result<(u8, usize), LargeError> {
 
 fn octet(bytes: &[u8], at: usize) -> Result<u8, Truncated> {
     bytes.get(at).copied().ok_or_else(|| Truncated { need: at + 1, have: bytes.len() })
+}
+
+/// A TCP header's sequence number, `advance` further on.
+fn put_sequence(tcp: &mut [u8], advance: usize) {
+    let field = tcp[4..].first_chunk_mut::<4>().expect("a TCP header has 20 octets");
+    let advance = u32::try_from(advance).expect("a large send is below 4 GiB");
+    *field = u32::from_be_bytes(*field).wrapping_add(advance).to_be_bytes();
 }
 
 const fn at_least(min: usize, len: usize) -> Result<usize, LargeError> {

@@ -4,11 +4,13 @@
 //! segment for UDP. IP fragments are not made here. Packets start at the IP header.
 
 mod headers;
+mod merge;
 
 use alloc::vec::Vec;
 
 pub use headers::{LargeError, complete_checksum, header_len};
 use headers::{Layout, partial_field};
+pub use merge::Merge;
 
 use crate::offload::{Checksum, Offload, SegmentKind, Segments};
 

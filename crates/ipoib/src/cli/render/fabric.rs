@@ -18,14 +18,23 @@ pub(super) fn links(rows: &[Value]) -> Option<String> {
             text(row, "packets_from_a"),
             text(row, "packets_from_b"),
             (number(row, "errors_at_a") + number(row, "errors_at_b")).to_string(),
-            faults(&row["faults"]),
+            faults(row),
         ]);
     }
     lines.print()
 }
 
-fn faults(faults: &Value) -> String {
+/// What was done to a link, and what ails one that leads out of the fabric.
+fn faults(row: &Value) -> String {
+    let (faults, udp) = (&row["faults"], &row["udp"]);
     let mut words = Vec::new();
+    if udp["up"].as_bool() == Some(false) {
+        words.push(match udp["heard_ms"].as_u64() {
+            None if number(udp, "refused") > 0 => "nobody listens there".to_owned(),
+            None => "never heard of".to_owned(),
+            Some(ms) => format!("silent for {} s", ms / 1000),
+        });
+    }
     if faults["down"].as_bool() == Some(true) {
         words.push("down".to_owned());
     }

@@ -56,6 +56,7 @@ fn all() -> Vec<(Noun, Shown)> {
             delay: Some("5ms".into()),
             ..LinkFaults::default()
         },
+        udp: None,
         packets_from_a: 123_456_789_012,
         packets_from_b: 123_456_789_012,
         errors_at_a: 1,

@@ -4,22 +4,55 @@ use std::collections::BTreeMap;
 
 use ib_fabric::{
     FabricSnapshot, LinkSnapshot, NodeSnapshot, PortSnapshot,
-    topology::{Link, Mishap},
+    topology::{Link, Mishap, NodeIndex},
 };
 
 use super::super::Running;
-use crate::control::schema::{CounterRow, GroupRow, LinkFaults, LinkRow, RouteRow};
+use crate::{
+    control::schema::{CounterRow, GroupRow, LinkFaults, LinkRow, RouteRow, UdpRow},
+    os::clock,
+};
 
 /// One row per cable.
 pub(super) fn links(lab: &Running, host: Option<&str>) -> Vec<LinkRow> {
     let fabric = lab.runtime.lab.fabric().snapshot();
     let plans = lab.topology.links.iter();
-    let rows = plans.map(|plan| {
-        let (a, b) = (lab.topology.port_name(plan.a), lab.topology.port_name(plan.b));
+    let plans = plans.map(|plan| (plan, [plan.a, plan.b].map(|end| lab.topology.port_name(end))));
+    let plugged = plans.filter(|(_, ends)| !ends.iter().any(|end| lab.runtime.udp.is_bound(end)));
+    let inside = plugged.map(|(plan, [a, b])| {
         let seen = fabric.links.iter().find(|link| link.a == a && link.b == b);
         row(&fabric, plan, (a, b), seen)
     });
+    let udp = lab.runtime.udp.rows(clock::now(), &lab.runtime.lab);
+    let rows = inside.chain(udp.map(|(a, udp)| outside_row(lab, &fabric, a, udp)));
     rows.filter(|row| host.is_none_or(|host| is_of(&row.a, host) || is_of(&row.b, host))).collect()
+}
+
+/// The cable that leads out of the fabric at port `a`.
+fn outside_row(lab: &Running, fabric: &FabricSnapshot, a: &str, udp: UdpRow) -> LinkRow {
+    let end = lab.topology.find_port(a);
+    let plan = end.and_then(|end| lab.topology.link_at(end)).copied();
+    let plan = plan.unwrap_or_else(|| Link::new((NodeIndex(0), 0), (NodeIndex(0), 0)));
+    let seen = fabric.links.iter().find(|link| link.a == a && link.b == "outside");
+    let row = row(fabric, &plan, (a.to_owned(), String::new()), seen);
+    let port = port(fabric, a);
+    LinkRow {
+        state: state_word(port.map_or("Down", |port| port.state.as_str())).to_owned(),
+        mtu: port.and_then(|port| port.mtu).unwrap_or(0).into(),
+        packets_from_b: port.and_then(|port| port.counters.get("rcv_packets")).copied().unwrap_or(0),
+        b: format!("udp {}", udp.peer),
+        udp: Some(udp),
+        ..row
+    }
+}
+
+fn state_word(state: &str) -> &'static str {
+    match state {
+        "Active" => "active",
+        "Armed" => "armed",
+        "Initialize" | "Init" => "init",
+        _ => "down",
+    }
 }
 
 fn row(
@@ -37,13 +70,7 @@ fn row(
         state.min_by_key(|state| ["Down", "Initialize", "Armed", "Active"].iter().position(|s| s == state));
     let share = |link: &LinkSnapshot, mishap: Mishap| link.mishaps.get(mishap.name()).cloned();
     LinkRow {
-        state: match worst {
-            Some("Active") => "active",
-            Some("Armed") => "armed",
-            Some("Initialize" | "Init") => "init",
-            _ => "down",
-        }
-        .to_owned(),
+        state: state_word(worst.unwrap_or("Down")).to_owned(),
         width: plan.width.lanes().map(|lanes| format!("{lanes}x")).unwrap_or_default(),
         speed: plan.speed.to_string(),
         mtu: ends[0].and_then(|port| port.mtu).unwrap_or(0).into(),
@@ -56,6 +83,7 @@ fn row(
             duplicate: share(link, Mishap::Duplicate),
             reorder: share(link, Mishap::Reorder),
         }),
+        udp: None,
         packets_from_a: count(ends[0], "xmit_packets"),
         packets_from_b: count(ends[1], "xmit_packets"),
         errors_at_a: count(ends[0], "rcv_errors"),
@@ -98,6 +126,7 @@ pub(super) fn counters(lab: &Running) -> Vec<CounterRow> {
         rows.extend(node.ports.iter().filter(|port| has_anything(port)).map(|port| port_row(node, port)));
     }
     rows.extend(lab.runtime.program_counters());
+    rows.extend(lab.runtime.udp.counters());
     rows
 }
 

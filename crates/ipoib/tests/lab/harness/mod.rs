@@ -95,7 +95,7 @@ impl Lab {
         self.running.as_mut().expect("runs").wait_for("up in", COMES_UP);
     }
 
-    fn wait_until_it_answers(&mut self) {
+    pub(crate) fn wait_until_it_answers(&mut self) {
         let deadline = Instant::now() + COMES_UP;
         while !run(&mut self.ipoib("show", &["hosts", "--json"]), PATIENCE).status.success() {
             let lab = self.running.as_mut().expect("runs");
