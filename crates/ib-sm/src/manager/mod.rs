@@ -16,7 +16,7 @@ use ib_wire::{
     addr::{Guid, Lid, MulticastLid},
     mad::{
         AttributeId, Mad, MadHeader, Method, MgmtClass,
-        attr::{Notice, PortState},
+        attr::{Notice, PortState, TrapNumber},
         smp::Smp,
     },
     time::Instant,
@@ -220,6 +220,16 @@ impl SubnetManager {
         &self.administration
     }
 
+    /// Counters of sweeps.
+    pub const fn sweeps(&self) -> SweepCounters {
+        self.counters
+    }
+
+    /// Counters of SMPs.
+    pub const fn smps(&self) -> TransactionCounters {
+        self.transactions.counters()
+    }
+
     /// Role, subnet, counters.
     pub fn snapshot(&self) -> SmSnapshot {
         SmSnapshot::of(self)
@@ -278,10 +288,14 @@ impl SubnetManager {
 
     /// A switch that reports a link says by its mark which it is; anybody else is asked anew.
     fn look_at(&mut self, notice: &Notice, at: Instant) {
-        if notice.trap != ib_wire::mad::attr::TrapNumber::LINK_STATE
-            && let Some(port) = self.subnet.end_port_by_lid(notice.data_lid())
-        {
-            self.subnet.node_mut(port.node).dirty = true;
+        if let Some(port) = self.subnet.end_port_by_lid(notice.data_lid()) {
+            let node = self.subnet.node_mut(port.node);
+            if notice.trap != TrapNumber::LINK_STATE {
+                node.dirty = true;
+            } else if self.sweep.phase == Phase::Walk && node.seen != self.sweep.walk.number {
+                // The sweep that is on has yet to ask it: both ends of a link report, and one look is enough.
+                return;
+            }
         }
         self.sweep.want(Thoroughness::Quick, at);
     }

@@ -10,7 +10,6 @@ use crate::{
     demand::PortChange,
     output::{Output, PortName, SmEvent, Warning},
     role::Role,
-    route::Routes,
     subnet::{MulticastTable, NodeId, PortId},
     sweep::{
         FIRST_PATIENCE, Phase,
@@ -134,7 +133,8 @@ impl SubnetManager {
         if without > 0 {
             self.warn(Warning::NoLidLeft { ports: without });
         }
-        self.routes = Routes::compute(&mut self.subnet);
+        let afresh = self.sweep.walk.thoroughness == Thoroughness::Full;
+        self.routes.compute(&mut self.subnet, afresh);
         // The administration stands up, and takes down, before trees are laid for what it knows.
         self.administration.set_master(now, &self.subnet, true);
         for (mlid, members) in &self.groups {

@@ -67,6 +67,11 @@ impl Graph {
         self.leaves[switch].iter().filter(|leaf| leaf.port != PortNum::MANAGEMENT).count()
     }
 
+    /// True if the switches are as many and have the same end ports.
+    pub(crate) fn has_leaves_of(&self, other: &Self) -> bool {
+        self.leaves == other.leaves
+    }
+
     /// One more than the highest LID.
     pub(crate) fn lid_limit(&self) -> usize {
         let ends = self.leaves.iter().flatten().map(|leaf| usize::from(leaf.lid) + usize::from(leaf.lids));

@@ -13,13 +13,18 @@ mod unicast;
 #[cfg(test)]
 mod tests;
 
-use alloc::{collections::BTreeMap, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec,
+    vec::Vec,
+};
 
 use ib_wire::addr::{MulticastLid, PortNum};
 
 use self::{
     graph::{Edge, Graph, Leaf},
     multicast::{Member, Trees},
+    unicast::{Tables, Unicast},
 };
 use crate::{
     demand::GroupMember,
@@ -32,22 +37,33 @@ pub(crate) struct Routes {
     graph: Graph,
     switches: Vec<NodeId>,
     numbers: BTreeMap<NodeId, usize>,
+    unicast: Unicast,
     trees: Trees,
 }
 
 impl Routes {
-    /// Computes the unicast tables and hands them to the switches of the model.
-    pub(crate) fn compute(subnet: &mut Subnet) -> Self {
+    /// Computes the unicast tables and hands them to the switches of the model. What is still right is kept, unless it
+    /// is to be made `afresh`.
+    pub(crate) fn compute(&mut self, subnet: &mut Subnet, afresh: bool) {
         let switches: Vec<NodeId> = subnet.switches().map(|(id, _)| id).collect();
         let numbers: BTreeMap<NodeId, usize> = switches.iter().copied().zip(0..).collect();
-        let graph = translate(subnet, &switches, &numbers);
-        let unicast = unicast::route(&graph);
-        for (id, table) in switches.iter().zip(unicast.tables) {
+        let graph = self.translate(subnet, &switches, &numbers);
+        let mut tables = Tables::new();
+        if !afresh && switches == self.switches {
+            let table =
+                |id: &NodeId| subnet.switch_mut(*id).map(|switch| switch.lft.take()).unwrap_or_default();
+            tables = switches.iter().map(table).collect();
+        }
+        if !self.unicast.update(&self.graph, &graph, &mut tables) {
+            (self.unicast, tables) = Unicast::new(&graph);
+        }
+        for (id, table) in switches.iter().zip(tables) {
             if let Some(switch) = subnet.switch_mut(*id) {
                 switch.lft.want(table);
             }
         }
-        Self { graph, switches, numbers, trees: Trees::new(&unicast.order) }
+        self.trees = Trees::new(self.unicast.order());
+        (self.graph, self.switches, self.numbers) = (graph, switches, numbers);
     }
 
     /// Lays the tree of a group; the switches that have to be written.
@@ -74,29 +90,36 @@ impl Routes {
         let switch = *self.numbers.get(&port.node)?;
         Some(Member { switch, port: port.num, receives: member.receives })
     }
-}
 
-fn translate(subnet: &Subnet, switches: &[NodeId], numbers: &BTreeMap<NodeId, usize>) -> Graph {
-    let mut edges = vec![Vec::new(); switches.len()];
-    let mut leaves = vec![Vec::new(); switches.len()];
-    for (number, id) in switches.iter().enumerate() {
-        for (num, port) in subnet.node(*id).physical_ports() {
-            let Some(peer) = port.peer else { continue };
-            if let Some(to) = numbers.get(&peer.node).and_then(|to| u32::try_from(*to).ok()) {
-                if peer.node != *id {
-                    edges[number].push(Edge { to, port: num, far: peer.num });
+    fn translate(&self, subnet: &Subnet, switches: &[NodeId], numbers: &BTreeMap<NodeId, usize>) -> Graph {
+        let mut edges = vec![Vec::new(); switches.len()];
+        let mut leaves = vec![Vec::new(); switches.len()];
+        let mut lids = BTreeSet::new();
+        for (number, id) in switches.iter().enumerate() {
+            for (num, port) in subnet.node(*id).physical_ports() {
+                let Some(peer) = port.peer else { continue };
+                if let Some(to) = numbers.get(&peer.node).and_then(|to| u32::try_from(*to).ok()) {
+                    if peer.node != *id {
+                        edges[number].push(Edge { to, port: num, far: peer.num });
+                    }
+                } else {
+                    leaves[number].extend(leaf(subnet, peer, num));
                 }
-            } else {
-                leaves[number].extend(leaf(subnet, peer, num));
             }
+            let own = PortId { node: *id, num: PortNum::MANAGEMENT };
+            leaves[number].extend(leaf(subnet, own, PortNum::MANAGEMENT));
+            lids.extend(leaves[number].iter().map(|leaf: &Leaf| leaf.lid));
         }
-        leaves[number].extend(leaf(
-            subnet,
-            PortId { node: *id, num: PortNum::MANAGEMENT },
-            PortNum::MANAGEMENT,
-        ));
+        // An end port that is away keeps its place, so that what leads to all others stays as it is.
+        for (number, id) in switches.iter().enumerate() {
+            let before = self.numbers.get(id).map_or(&[][..], |before| self.graph.leaves(*before));
+            let is_free = |port: PortNum| subnet.node(*id).port(port).is_some_and(|port| port.peer.is_none());
+            let away = before.iter().filter(|leaf| leaf.port != PortNum::MANAGEMENT && is_free(leaf.port));
+            leaves[number].extend(away.filter(|leaf| !lids.contains(&leaf.lid)));
+            leaves[number].sort_unstable_by_key(|leaf| (leaf.port == PortNum::MANAGEMENT, leaf.port));
+        }
+        Graph::new(edges, leaves)
     }
-    Graph::new(edges, leaves)
 }
 
 fn leaf(subnet: &Subnet, end: PortId, port: PortNum) -> Option<Leaf> {

@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 use super::graph::Graph;
 
 /// An order of the switches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
     /// Place of each switch; lower is up.
     place: Vec<u32>,

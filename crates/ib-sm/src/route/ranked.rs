@@ -1,7 +1,7 @@
-//! A graph in the order of its switches, and the legal ways in it.
+//! A graph with its links sorted into those up and those down, and the legal ways in it.
 //!
-//! Switches go by their place here, highest first, so that a link up leads to a lower number and one pass over all
-//! switches meets each after those above it. All large fabrics' time goes into this file.
+//! The way from a switch follows from those of its neighbours alone ([`Ranked::way`]), so ways that are right at every
+//! switch whose links have changed are right everywhere. All large fabrics' time goes into this file.
 
 use alloc::{vec, vec::Vec};
 
@@ -9,37 +9,72 @@ use ib_wire::addr::PortNum;
 
 use super::{graph::Graph, order::Order};
 
-/// Links by place: those up of each switch, and those down.
-#[derive(Clone, Debug)]
+/// Links of each switch: those up and those down.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ranked {
     up: Links,
     down: Links,
 }
 
-/// Links of each switch side by side, sorted by the place they lead to.
-#[derive(Clone, Debug)]
+/// Links of each switch side by side, in the order of the switches they lead to: a link that comes or goes leaves the
+/// others as they were.
+#[derive(Clone, Debug, Default)]
 struct Links {
     first: Vec<u32>,
     to: Vec<u32>,
     port: Vec<PortNum>,
 }
 
-/// No way.
-pub(crate) const FAR: u32 = u32::MAX;
+/// The way from a switch to one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// How it goes.
+    pub(crate) kind: Kind,
+    /// Steps to go, `u16::MAX` without a way.
+    pub(crate) steps: u16,
+}
+
+/// How a way goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Down only. A switch from which one can descend does so, even if climbing first were shorter: those above it
+    /// rely on that.
+    Descends,
+    /// Up first.
+    Climbs,
+    /// Over a neighbour that has a way, though that is not legal.
+    Makeshift,
+    /// There is none.
+    None,
+}
+
+impl Way {
+    /// No way.
+    pub(crate) const NONE: Self = Self { kind: Kind::None, steps: u16::MAX };
+    const HERE: Self = Self { kind: Kind::Descends, steps: 0 };
+
+    /// True if packets of hosts may go it.
+    pub(crate) const fn is_legal(self) -> bool {
+        matches!(self.kind, Kind::Descends | Kind::Climbs)
+    }
+
+    fn descends(self) -> bool {
+        self.kind == Kind::Descends
+    }
+}
 
 impl Ranked {
     /// The same graph, seen by its order.
     pub(crate) fn new(graph: &Graph, order: &Order) -> Self {
         let links = |is_up: bool| {
             let mut links = Links { first: vec![0], to: Vec::new(), port: Vec::new() };
-            for &switch in order.downwards() {
-                let switch = switch as usize;
-                let edges = graph.edges(switch).iter().map(|edge| (order.place(edge.to as usize), edge.port));
-                let mut own: Vec<(u32, PortNum)> =
-                    edges.filter(|(to, _)| (*to < order.place(switch)) == is_up).collect();
-                own.sort_unstable();
-                links.to.extend(own.iter().map(|(to, _)| *to));
-                links.port.extend(own.iter().map(|(_, port)| *port));
+            for switch in 0..graph.len() {
+                let place = order.place(switch);
+                let own = graph.edges(switch).iter();
+                for edge in own.filter(|edge| (order.place(edge.to as usize) < place) == is_up) {
+                    links.to.push(edge.to);
+                    links.port.push(edge.port);
+                }
                 links.first.push(u32::try_from(links.to.len()).expect("fewer cables than 2^32"));
             }
             links
@@ -47,9 +82,99 @@ impl Ranked {
         Self { up: links(true), down: links(false) }
     }
 
-    /// Links up of a switch.
-    pub(crate) fn ups(&self, at: usize) -> usize {
-        self.up.of(at).len()
+    /// Ports of the links up of a switch.
+    pub(crate) fn up_ports(&self, at: usize) -> &[PortNum] {
+        &self.up.port[self.up.of(at)]
+    }
+
+    /// True if a switch has the same links, up and down, in both.
+    pub(crate) fn agrees(&self, other: &Self, at: usize) -> bool {
+        self.up.all(at).eq(other.up.all(at)) && self.down.all(at).eq(other.down.all(at))
+    }
+
+    /// The way from `at` to `dest`, as those of its neighbours make it.
+    pub(crate) fn way(&self, ways: &[Way], dest: usize, at: usize) -> Way {
+        if at == dest {
+            return Way::HERE;
+        }
+        self.descent(ways, at).or_else(|| self.climb(ways, at)).unwrap_or_else(|| self.makeshift(ways, at))
+    }
+
+    /// The ways of all switches to `dest`; `downwards` are the switches, highest first.
+    pub(crate) fn find(&self, downwards: &[u32], dest: usize, ways: &mut Vec<Way>) {
+        ways.clear();
+        ways.resize(downwards.len(), Way::NONE);
+        ways[dest] = Way::HERE;
+        let mut queue = vec![dest];
+        let mut next = 0;
+        while let Some(&at) = queue.get(next) {
+            next += 1;
+            let steps = ways[at].steps + 1;
+            for &to in self.up.to(at) {
+                let to = to as usize;
+                if ways[to] == Way::NONE {
+                    ways[to] = Way { kind: Kind::Descends, steps };
+                    queue.push(to);
+                }
+            }
+        }
+        for &at in downwards {
+            let at = at as usize;
+            if ways[at] == Way::NONE {
+                ways[at] = self.climb(ways, at).unwrap_or(Way::NONE);
+            }
+        }
+    }
+
+    /// Ways for switches that have no legal one, over the nearest that has one.
+    pub(crate) fn fill(&self, ways: &mut [Way]) {
+        let mut open: Vec<usize> = (0..ways.len()).filter(|at| ways[*at] == Way::NONE).collect();
+        while !open.is_empty() {
+            let reached: Vec<(usize, Way)> = open.iter().map(|at| (*at, self.makeshift(ways, *at))).collect();
+            let nearest = reached.iter().map(|(_, way)| way.steps).min().unwrap_or(u16::MAX);
+            if nearest == u16::MAX {
+                return;
+            }
+            for (at, way) in reached.into_iter().filter(|(_, way)| way.steps == nearest) {
+                ways[at] = way;
+            }
+            open.retain(|at| ways[*at] == Way::NONE);
+        }
+    }
+
+    /// The ports by which the way from `at` gets shorter; more than one if they are equal, none without a way.
+    pub(crate) fn next(&self, ways: &[Way], at: usize, ports: &mut Vec<PortNum>) {
+        ports.clear();
+        let Way { kind, steps } = ways[at];
+        let nearer = |way: Way| way.steps.checked_add(1) == Some(steps);
+        match kind {
+            Kind::Descends => self.down.ports(at, |to| nearer(ways[to]) && ways[to].descends(), ports),
+            Kind::Climbs => self.up.ports(at, |to| nearer(ways[to]) && ways[to].is_legal(), ports),
+            Kind::Makeshift => {
+                self.up.ports(at, |to| nearer(ways[to]), ports);
+                self.down.ports(at, |to| nearer(ways[to]), ports);
+            }
+            Kind::None => {}
+        }
+    }
+
+    fn descent(&self, ways: &[Way], at: usize) -> Option<Way> {
+        let below = self.down.to(at).iter().map(|to| ways[*to as usize]);
+        let steps = below.filter(|way| way.descends()).map(|way| way.steps).min()?;
+        Some(Way { kind: Kind::Descends, steps: steps + 1 })
+    }
+
+    fn climb(&self, ways: &[Way], at: usize) -> Option<Way> {
+        let above = self.up.to(at).iter().map(|to| ways[*to as usize]);
+        let steps = above.filter(|way| way.is_legal()).map(|way| way.steps).min()?;
+        Some(Way { kind: Kind::Climbs, steps: steps + 1 })
+    }
+
+    fn makeshift(&self, ways: &[Way], at: usize) -> Way {
+        let neighbours = self.up.to(at).iter().chain(self.down.to(at));
+        let steps =
+            neighbours.map(|to| ways[*to as usize].steps).min().and_then(|steps| steps.checked_add(1));
+        steps.map_or(Way::NONE, |steps| Way { kind: Kind::Makeshift, steps })
     }
 }
 
@@ -62,111 +187,13 @@ impl Links {
         &self.to[self.of(at)]
     }
 
+    fn all(&self, at: usize) -> impl Iterator<Item = (u32, PortNum)> + '_ {
+        let range = self.of(at);
+        self.to[range.clone()].iter().copied().zip(self.port[range].iter().copied())
+    }
+
     /// Ports whose link leads to a switch that `fits`.
     fn ports(&self, at: usize, fits: impl Fn(usize) -> bool, ports: &mut Vec<PortNum>) {
-        let range = self.of(at);
-        let links = self.to[range.clone()].iter().zip(&self.port[range]);
-        ports.extend(links.filter(|(to, _)| fits(**to as usize)).map(|(_, port)| *port));
-    }
-}
-
-/// The ways of all switches to one destination, by place.
-#[derive(Clone, Debug)]
-pub(crate) struct Ways {
-    /// Steps to go.
-    pub(crate) steps: Vec<u32>,
-    /// Steps of ways that only descend; `FAR` if the way climbs first.
-    descent: Vec<u32>,
-    /// Switches whose way is not legal.
-    makeshift: Vec<bool>,
-    queue: Vec<u32>,
-    is_complete: bool,
-}
-
-impl Ways {
-    /// Room for the ways between `len` switches.
-    pub(crate) fn new(len: usize) -> Self {
-        Self {
-            steps: vec![FAR; len],
-            descent: vec![FAR; len],
-            makeshift: vec![false; len],
-            queue: Vec::new(),
-            is_complete: true,
-        }
-    }
-
-    /// Legal ways. A switch from which one can descend to the destination does so, even if climbing first were
-    /// shorter: those above it rely on that.
-    pub(crate) fn find(&mut self, links: &Ranked, dest: usize) {
-        self.descent.fill(FAR);
-        self.queue.clear();
-        self.queue.push(u32::try_from(dest).expect("fewer switches than 2^32"));
-        self.descent[dest] = 0;
-        let mut next = 0;
-        while let Some(&at) = self.queue.get(next) {
-            next += 1;
-            let steps = self.descent[at as usize] + 1;
-            for &to in links.up.to(at as usize) {
-                if self.descent[to as usize] == FAR {
-                    self.descent[to as usize] = steps;
-                    self.queue.push(to);
-                }
-            }
-        }
-        self.is_complete = true;
-        for at in 0..self.steps.len() {
-            let descent = self.descent[at];
-            self.steps[at] = if descent == FAR {
-                let above = links.up.to(at).iter().map(|to| self.steps[*to as usize]);
-                above.min().unwrap_or(FAR).saturating_add(1)
-            } else {
-                descent
-            };
-            self.is_complete &= self.steps[at] != FAR;
-        }
-    }
-
-    /// Makeshift ways for switches that have none, over the nearest that has one.
-    pub(crate) fn fill(&mut self, links: &Ranked) {
-        self.makeshift.fill(false);
-        if self.is_complete {
-            return;
-        }
-        let mut open: Vec<usize> = (0..self.steps.len()).filter(|at| self.steps[*at] == FAR).collect();
-        while !open.is_empty() {
-            let reach = |at: &usize| {
-                let neighbours = links.up.to(*at).iter().chain(links.down.to(*at));
-                neighbours.map(|to| self.steps[*to as usize]).min().unwrap_or(FAR)
-            };
-            let reached: Vec<(usize, u32)> = open.iter().map(|at| (*at, reach(at))).collect();
-            let Some(nearest) = reached.iter().map(|(_, steps)| *steps).min().filter(|steps| *steps != FAR)
-            else {
-                return;
-            };
-            for (at, _) in reached.iter().filter(|(_, steps)| *steps == nearest) {
-                self.steps[*at] = nearest + 1;
-                self.makeshift[*at] = true;
-            }
-            open.retain(|at| !self.makeshift[*at]);
-        }
-    }
-
-    /// True if the way from there climbs first.
-    pub(crate) fn climbs(&self, at: usize) -> bool {
-        self.descent[at] == FAR
-    }
-
-    /// The ports by which the way gets shorter; more than one if they are equal.
-    pub(crate) fn next(&self, links: &Ranked, at: usize, ports: &mut Vec<PortNum>) {
-        ports.clear();
-        let before = self.steps[at] - 1;
-        if self.makeshift[at] {
-            links.up.ports(at, |to| self.steps[to] == before, ports);
-            links.down.ports(at, |to| self.steps[to] == before, ports);
-        } else if self.climbs(at) {
-            links.up.ports(at, |to| self.steps[to] == before, ports);
-        } else {
-            links.down.ports(at, |to| self.descent[to] == before, ports);
-        }
+        ports.extend(self.all(at).filter(|(to, _)| fits(*to as usize)).map(|(_, port)| port));
     }
 }

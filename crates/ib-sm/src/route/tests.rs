@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{
     graph::{Edge, Graph, Leaf},
     multicast::{Member, Trees},
-    unicast::{self, Unicast},
+    unicast::{Tables, Unicast},
 };
 
 /// Numbers the switches of a plan as they stand there, and gives out LIDs in the order of the nodes.
@@ -40,10 +40,10 @@ fn graph_of(plan: &Topology) -> Graph {
 }
 
 /// The cables a packet takes from a switch to a LID, as (switch, port) it leaves by.
-fn walk(graph: &Graph, routes: &Unicast, from: usize, lid: u16) -> Option<Vec<(usize, PortNum)>> {
+fn walk(graph: &Graph, tables: &Tables, from: usize, lid: u16) -> Option<Vec<(usize, PortNum)>> {
     let (mut at, mut way) = (from, Vec::new());
     loop {
-        let port = PortNum(routes.tables[at][usize::from(lid)]);
+        let port = PortNum(tables[at][usize::from(lid)]);
         if graph.leaves(at).iter().any(|leaf| leaf.lid == lid && leaf.port == port) {
             return Some(way);
         }
@@ -56,13 +56,16 @@ fn walk(graph: &Graph, routes: &Unicast, from: usize, lid: u16) -> Option<Vec<(u
 
 /// Checks a graph in one piece; returns how many host paths go over the busiest cable.
 fn check(name: &str, graph: &Graph) -> usize {
-    let routes = unicast::route(graph);
+    check_tables(name, graph, &Unicast::new(graph).1)
+}
+
+fn check_tables(name: &str, graph: &Graph, tables: &Tables) -> usize {
     let mut waits: DiGraphMap<(usize, PortNum), ()> = DiGraphMap::new();
     let mut loads = alloc::collections::BTreeMap::new();
     for from in 0..graph.len() {
         for dest in 0..graph.len() {
             for leaf in graph.leaves(dest) {
-                let Some(way) = walk(graph, &routes, from, leaf.lid) else {
+                let Some(way) = walk(graph, tables, from, leaf.lid) else {
                     panic!("{name}: no way from switch {from} to LID {}", leaf.lid)
                 };
                 if graph.hosts(from) == 0 || leaf.port == PortNum::MANAGEMENT {
@@ -154,6 +157,60 @@ fn a_fat_tree_stays_whole_with_links_cut_and_hosts_on_spines() {
     check("a host on a spine", &graph_of(&plan));
 }
 
+/// The plan without one of its cables.
+fn without(plan: &Topology, link: usize) -> Topology {
+    let mut plan = plan.clone();
+    plan.links.remove(link);
+    plan
+}
+
+fn is_trunk(plan: &Topology, link: &topology::Link) -> bool {
+    [link.a, link.b].iter().all(|end| plan[end.node].kind == NodeKind::Switch)
+}
+
+/// Entries that differ.
+fn differences(a: &Tables, b: &Tables) -> usize {
+    a.iter().flatten().zip(b.iter().flatten()).filter(|(a, b)| a != b).count()
+}
+
+#[test]
+fn routes_that_follow_a_change_are_those_made_afresh() {
+    for name in ["fat-tree:k=4", "fat-tree:k=8", "fat-tree:k=8,levels=2"] {
+        let plan = topology::generate(name).unwrap();
+        let whole = graph_of(&plan);
+        let (_, first) = Unicast::new(&whole);
+        for cut in (0..plan.links.len()).filter(|cut| is_trunk(&plan, &plan.links[*cut])) {
+            let graph = graph_of(&without(&plan, cut));
+            let (mut routes, mut tables) = Unicast::new(&whole);
+            assert!(routes.update(&whole, &graph, &mut tables), "{name}, cable {cut}");
+            assert_eq!(tables, Unicast::new(&graph).1, "{name}, cable {cut}");
+            assert!(routes.update(&graph, &whole, &mut tables), "{name}, cable {cut} again");
+            assert_eq!(tables, first, "{name}, cable {cut} again");
+        }
+    }
+}
+
+#[test]
+fn a_cut_cable_leaves_most_entries_as_they_are() {
+    let plan = topology::generate("fat-tree:k=8").unwrap();
+    let whole = graph_of(&plan);
+    let (mut routes, mut tables) = Unicast::new(&whole);
+    let before = tables.clone();
+    let cut = plan.links.iter().rposition(|link| is_trunk(&plan, link)).unwrap();
+    assert!(routes.update(&whole, &graph_of(&without(&plan, cut)), &mut tables));
+    let (changed, all) = (differences(&before, &tables), before.iter().map(Vec::len).sum::<usize>());
+    assert!(changed > 0 && changed < all / 20, "{changed} of {all}");
+}
+
+#[test]
+fn too_great_a_change_is_refused() {
+    let whole = graph_of(&topology::generate("fat-tree:k=8").unwrap());
+    let (mut routes, mut tables) = Unicast::new(&whole);
+    let other = graph_of(&topology::generate("fat-tree:k=8,hosts=100").unwrap());
+    assert!(!routes.update(&whole, &other, &mut tables));
+    assert!(!Unicast::default().update(&Graph::default(), &whole, &mut Tables::new()));
+}
+
 #[test]
 fn unreachable_is_port_255() {
     let mut plan = Topology::new();
@@ -164,17 +221,17 @@ fn unreachable_is_port_255() {
     }
     plan.normalize();
     let graph = graph_of(&plan);
-    let routes = unicast::route(&graph);
-    assert_eq!(routes.tables[0], [255, 0, 255, 1, 255]);
-    assert_eq!(routes.tables[1], [255, 255, 0, 255, 1]);
+    let (_, tables) = Unicast::new(&graph);
+    assert_eq!(tables[0], [255, 0, 255, 1, 255]);
+    assert_eq!(tables[1], [255, 255, 0, 255, 1]);
 }
 
 #[test]
 fn groups_have_trees_that_reach_all_members_once() {
     for name in ["pair", "star:8", "ring:9", "fat-tree:k=4", "fat-tree:k=8,levels=2", "mesh:30,links=100"] {
         let graph = graph_of(&topology::generate(name).unwrap());
-        let order = unicast::route(&graph).order;
-        let mut trees = Trees::new(&order);
+        let (routes, _) = Unicast::new(&graph);
+        let mut trees = Trees::new(routes.order());
         for number in 0..8 {
             let hosts = (0..graph.len()).flat_map(|s| graph.leaves(s).iter().map(move |leaf| (s, leaf)));
             let members: Vec<Member> = hosts
@@ -217,6 +274,34 @@ proptest! {
             check(&name, &graph_of(&plan));
         }
     }
+
+    #[test]
+    fn any_changes_are_followed_without_circles(switches in 4usize..24, extra in 4usize..40, seed: u32, cuts: [u8; 6]) {
+        let links = (switches - 1 + extra).min(switches * (switches - 1) / 2);
+        let name = format!("mesh:{switches},links={links},seed={seed}");
+        let Ok(mut plan) = topology::generate(&name) else { return Ok(()) };
+        let mut graph = graph_of(&plan);
+        let (mut routes, mut tables) = Unicast::new(&graph);
+        let mut gone = Vec::new();
+        for cut in cuts {
+            // A third of the changes bring a cable back.
+            if cut % 3 == 0 && let Some(link) = gone.pop() {
+                plan.links.push(link);
+            } else {
+                let trunks: Vec<usize> = (0..plan.links.len()).filter(|at| is_trunk(&plan, &plan.links[*at])).collect();
+                gone.push(plan.links.remove(trunks[usize::from(cut) % trunks.len()]));
+            }
+            let next = graph_of(&plan);
+            if next.steps_from(core::iter::once(0)).contains(&u32::MAX) {
+                return Ok(());
+            }
+            if !routes.update(&graph, &next, &mut tables) {
+                (routes, tables) = Unicast::new(&next);
+            }
+            graph = next;
+            check_tables(&name, &graph, &tables);
+        }
+    }
 }
 
 /// Run by hand, optimized: `cargo test --release -p ib-sm -- --ignored --nocapture tables_of`.
@@ -224,9 +309,14 @@ proptest! {
 #[ignore = "a measurement"]
 fn tables_of_a_tree_with_11664_hosts() {
     extern crate std;
-    let graph = graph_of(&topology::generate("fat-tree:k=36").unwrap());
+    let plan = topology::generate("fat-tree:k=36").unwrap();
+    let graph = graph_of(&plan);
     let start = std::time::Instant::now();
-    let routes = unicast::route(&graph);
+    let (mut routes, mut tables) = Unicast::new(&graph);
     std::println!("{} switches, {} LIDs: {:?}", graph.len(), graph.lid_limit() - 1, start.elapsed());
-    assert_eq!(routes.tables.len(), 1620);
+    assert_eq!(tables.len(), 1620);
+    let cut = without(&plan, plan.links.iter().rposition(|link| is_trunk(&plan, link)).unwrap());
+    let start = std::time::Instant::now();
+    assert!(routes.update(&graph, &graph_of(&cut), &mut tables));
+    std::println!("with a link cut: {:?}", start.elapsed());
 }

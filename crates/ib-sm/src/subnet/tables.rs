@@ -55,6 +55,11 @@ impl LinearTable {
         self.wanted = ports;
     }
 
+    /// What is wanted, to be changed and wanted again.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.wanted)
+    }
+
     /// The switch has confirmed the block.
     pub(crate) fn confirm(&mut self, block: u16, bytes: [u8; Self::BLOCK]) {
         let block = usize::from(block);
@@ -71,9 +76,17 @@ impl LinearTable {
 
     /// The blocks that the switch does not hold as wanted.
     pub(crate) fn changed(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..self.blocks()).filter(|block| {
-            self.held.get(usize::from(*block)).is_none_or(|held| *held != Some(self.bytes(*block)))
-        })
+        let wanted = self.wanted.chunks(Self::BLOCK);
+        let held = self.held.iter().map(Option::as_ref).chain(core::iter::repeat(None));
+        let holds = |held: Option<&[u8; Self::BLOCK]>, wanted: &[u8]| {
+            held.map(|held| held.split_at(wanted.len())).is_some_and(|(own, beyond)| {
+                own == wanted && beyond.iter().all(|port| *port == PortNum::ALL.0)
+            })
+        };
+        (0..self.blocks())
+            .zip(wanted.zip(held))
+            .filter(move |(_, (wanted, held))| !holds(*held, wanted))
+            .map(|(block, _)| block)
     }
 
     fn bytes(&self, block: u16) -> [u8; Self::BLOCK] {

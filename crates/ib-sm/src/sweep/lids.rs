@@ -35,7 +35,8 @@ impl LidBook {
             .map(|(id, port)| (id, port.guid, port.info.map_or(Lid::NONE, |info| info.lid)))
             .collect();
         let own = subnet.own_port();
-        ends.sort_by_key(|(id, _, _)| Some(*id) != own);
+        // Those on one switch get LIDs side by side, so that what changes on the way to them is in few blocks.
+        ends.sort_by_cached_key(|(id, _, _)| (Some(*id) != own, subnet.switch_port(*id).unwrap_or(*id)));
         for (_, guid, has) in &ends {
             if !self.by_guid.contains_key(guid) && has.is_unicast() && !self.owner.contains_key(has) {
                 self.promise(*guid, *has);

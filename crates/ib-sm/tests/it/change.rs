@@ -69,6 +69,34 @@ fn a_host_that_leaves_and_returns_has_its_lid() {
     bench.check_paths(0);
 }
 
+/// What leads to others does not depend on who is there: nothing is written to any switch but for the one it hangs on.
+#[test]
+fn a_host_that_leaves_moves_nobodys_routes() {
+    let mut bench = up("fat-tree:k=8");
+    let tables = |bench: &mut Bench| -> Vec<_> {
+        let switches = bench.sm(0).subnet().switches().filter_map(|(_, node)| node.switch.as_ref());
+        switches
+            .map(|switch| (0..switch.lft.blocks()).map(|n| switch.lft.block(n)).collect::<Vec<_>>())
+            .collect()
+    };
+    let before = tables(&mut bench);
+    bench.set_power("h9", false);
+    bench.run(Duration::from_millis(10));
+    assert_eq!(bench.count(|event| matches!(event, SmEvent::NodeGone { .. })), 1, "{:?}", bench.events);
+    assert!(tables(&mut bench) == before, "routes have moved");
+}
+
+#[test]
+fn both_ends_of_a_link_report_and_one_sweep_is_enough() {
+    let mut bench = up("fat-tree:k=4");
+    let quick = bench.sm(0).sweeps().quick;
+    let port = uplink(&bench);
+    bench.set_link("leaf1", port, true);
+    bench.run(Duration::from_millis(10));
+    assert_eq!(bench.sm(0).sweeps().quick, quick + 1);
+    bench.check_paths(0);
+}
+
 #[test]
 fn a_switch_that_loses_power_is_routed_around_and_written_anew() {
     let mut bench = up("fat-tree:k=4");
