@@ -69,11 +69,14 @@ const fn row(
 }
 
 /// All subjects. Everything is told as a ratio to the first.
-pub(crate) const SUBJECTS: [Subject; 12] = [
+pub(crate) const SUBJECTS: [Subject; 13] = [
     row("veth", "the kernel alone, with all offloads", |world| outside::veth(world, "veth", true)),
     row("veth-plain", "the kernel alone, without offloads", |world| outside::veth(world, "plain", false)),
     row("lab", "ipoib lab, two switches between the hosts", |world| lab(world, &[], ["h1", "h4"])),
     row("lab-near", "ipoib lab, both hosts at one switch", |world| lab(world, &[], ["h1", "h2"])),
+    row("isolate", "ipoib lab --isolate: a process for the fabric and one for each host", |world| {
+        lab(world, &["--isolate"], ["h1", "h4"])
+    }),
     row("thr", "copier: a thread for each direction", |world| world.copier("thr", Design::Thr)),
     row("ep1", "copier: one thread with epoll", |world| world.copier("ep1", Design::Ep1)),
     row("spin", "copier: ep1, polls 20 us before it sleeps", |world| world.copier("spin", Design::Spin)),

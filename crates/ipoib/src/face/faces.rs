@@ -10,7 +10,7 @@ use ib_wire::{
 };
 use ipoib_proto::{CarrierReason, Event, HostFrame};
 
-use super::{Face, Told, frame, story};
+use super::{Face, Told, frame, merge::Fate, story};
 use crate::os::{
     poller::{Interest, Poller},
     space::drop_together,
@@ -22,6 +22,10 @@ pub(crate) struct Faces {
     all: Vec<Face>,
     /// Carrier of every interface, as last told.
     carriers: Vec<CarrierReason>,
+    /// Those for whom something waits, or did in this burst.
+    gathering: Vec<InterfaceId>,
+    /// The burst that frames for hosts belong to.
+    burst: u64,
     /// Descriptors: of interface i `first + 2 * i`, and one more for what the kernel tells.
     first: u64,
 }
@@ -35,6 +39,16 @@ impl Face {
             self.counters.host_refused += 1;
         }
         frame.body.into_buffer()
+    }
+
+    /// Hands the host what waits for it, if something does.
+    fn write_waiting(&mut self, pool: &mut Pool) {
+        let written = self.merger.write(|pieces| self.tap.write_vectored(pieces));
+        let waited = self.merger.drain();
+        if written.is_some_and(|written| written.is_err()) {
+            self.counters.host_refused += waited.len() as u64;
+        }
+        waited.for_each(|frame| pool.give(frame.body.into_buffer()));
     }
 }
 
@@ -55,7 +69,7 @@ impl Faces {
             poller.add(face.monitor.as_fd(), token + 1, Interest::Read).context("epoll")?;
         }
         let carriers = vec![CarrierReason::AdminDown; all.len()];
-        Ok(Self { all, carriers, first })
+        Ok(Self { all, carriers, gathering: Vec::new(), burst: 0, first })
     }
 
     /// Which face a number of the poller's belongs to.
@@ -63,6 +77,13 @@ impl Faces {
         let n = usize::try_from(token.checked_sub(self.first)?).ok()?;
         let id = InterfaceId(n / 2);
         (id.0 < self.all.len()).then_some(if n % 2 == 0 { Spoke::Tap(id) } else { Spoke::Kernel(id) })
+    }
+
+    /// True if the host is sending one frame after the other: it sent in the turn of the loop before this one too.
+    /// Of others, which have sent one frame and wait for an answer, there is no more to be read.
+    pub(crate) fn is_busy(&mut self, id: InterfaceId, turn: u64) -> bool {
+        let before = std::mem::replace(&mut self.all[id.0].turn, turn);
+        before + 1 == turn
     }
 
     /// The next frame that the host sends, in a buffer of the pool's.
@@ -132,6 +153,34 @@ impl Faces {
                 story::interface(&face.plan, &event);
             }
         }
+    }
+
+    /// The same, but datagrams of one flow may wait for those that follow them, until [`flush`](Self::flush).
+    #[inline]
+    pub(crate) fn gather(&mut self, id: InterfaceId, what: ToHost, pool: &mut Pool) {
+        let ToHost::Frame(frame) = what else { return self.carry_out(id, what, pool) };
+        let face = &mut self.all[id.0];
+        let fate = if face.tap.offloads().uso { face.merger.judge(self.burst, &frame) } else { Fate::Write };
+        if fate != Fate::Wait {
+            face.write_waiting(pool);
+        }
+        match fate {
+            Fate::Write => pool.give(face.write(frame)),
+            Fate::Wait | Fate::WaitAnew => {
+                if face.merger.is_empty() {
+                    self.gathering.push(id);
+                }
+                face.merger.keep(frame);
+            }
+        }
+    }
+
+    /// Writes what waits: the burst is over.
+    pub(crate) fn flush(&mut self, pool: &mut Pool) {
+        while let Some(id) = self.gathering.pop() {
+            self.all[id.0].write_waiting(pool);
+        }
+        self.burst += 1;
     }
 
     /// Takes frames of hosts, or leaves them in the hosts' own queues.

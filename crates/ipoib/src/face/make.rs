@@ -61,6 +61,8 @@ pub(crate) fn make(plan: FacePlan, maker: Maker) -> Result<Face> {
         neighbors: BTreeMap::new(),
         addresses: BTreeMap::new(),
         sends: false,
+        turn: 0,
+        merger: super::merge::Merger::default(),
         counters: FaceCounters::default(),
     })
 }

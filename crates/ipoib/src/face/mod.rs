@@ -6,6 +6,7 @@
 mod faces;
 mod frame;
 mod make;
+mod merge;
 mod rows;
 mod story;
 mod told;
@@ -104,6 +105,10 @@ pub(crate) struct Face {
     addresses: BTreeMap<IpAddr, u8>,
     /// The host's kernel has let frames out since the interface came up.
     sends: bool,
+    /// The turn of the loop in which the host last sent.
+    turn: u64,
+    /// Datagrams on their way to the host.
+    merger: merge::Merger,
     counters: FaceCounters,
 }
 

@@ -30,8 +30,8 @@ use crate::{
     },
 };
 
-/// Buffers kept for packets when none is under way.
-const POOL: usize = 64;
+/// Buffers kept for packets when none is under way: a burst of one host's.
+const POOL: usize = 128;
 
 /// The running lab.
 pub(super) struct Runtime {
@@ -55,6 +55,8 @@ pub(super) struct Runtime {
     ready: Vec<Ready>,
     /// Frames taken from one TAP before the next has its turn.
     burst: usize,
+    /// Turns of the loop.
+    turns: u64,
 }
 
 /// What a turn of the loop leaves to the caller.
@@ -105,6 +107,7 @@ impl Runtime {
             pool: Pool::new(face::BUFFER, POOL),
             ready: Vec::new(),
             burst,
+            turns: 0,
         })
     }
 
@@ -132,6 +135,7 @@ impl Runtime {
         self.ready.clear();
         self.ready.extend(self.poller.wait(timeout).context("epoll")?);
         let now = clock::now();
+        self.turns += 1;
         let mut turn = Turn::default();
         for k in 0..self.ready.len() {
             match self.ready[k].token {
@@ -198,8 +202,9 @@ impl Runtime {
             if let Err(error) = self.lab.handle_request(now, client, nth, request) {
                 tracing::debug!(%error, nth, "a driver's wish");
             }
-            self.flush();
+            self.carry_out();
         }
+        self.flush();
         if let Some(attach) = &mut self.attach {
             attach.leave_unread(connection);
         }
@@ -248,12 +253,14 @@ impl Runtime {
     }
 
     fn read_tap(&mut self, now: Instant, id: InterfaceId) {
-        for _ in 0..self.burst {
+        let most = if self.faces.is_busy(id, self.turns) { self.burst } else { 1 };
+        for _ in 0..most {
             let frame = self.faces.read(id, &self.poller, &mut self.pool);
-            let Some((payload, offload)) = frame else { return };
+            let Some((payload, offload)) = frame else { break };
             self.lab.handle_host_frame(now, id, payload, offload);
-            self.flush();
+            self.carry_out();
         }
+        self.flush();
     }
 
     fn read_monitor(&mut self, now: Instant, id: InterfaceId) -> Result<()> {
@@ -281,11 +288,17 @@ impl Runtime {
         self.flush();
     }
 
-    /// Carries out everything that the lab put out.
+    /// Carries out everything that the lab put out, and what waited for more.
     fn flush(&mut self) {
+        self.carry_out();
+        self.faces.flush(&mut self.pool);
+        self.sysfs.flush(self.lab.fabric());
+    }
+
+    fn carry_out(&mut self) {
         while let Some(output) = self.lab.poll_output() {
             match output {
-                Output::Host { interface, what } => self.faces.carry_out(interface, what, &mut self.pool),
+                Output::Host { interface, what } => self.faces.gather(interface, what, &mut self.pool),
                 Output::Client { client, notice } => {
                     if let Some(attach) = &mut self.attach {
                         attach.deliver(client, notice, &self.lab, &mut self.pool);
@@ -306,7 +319,6 @@ impl Runtime {
                 Output::Outside { link, up } => self.udp.changed(link, up, &self.lab),
             }
         }
-        self.sysfs.flush(self.lab.fabric());
     }
 
     /// True once every host may send and sees its port as it is: some hosts' kernels take a moment after the carrier.

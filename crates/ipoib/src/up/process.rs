@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Buffers kept for packets when none is under way.
-const POOL: usize = 64;
+/// Buffers kept for packets when none is under way: a burst of one host's.
+const POOL: usize = 128;
 
 mod token {
     pub(super) const SIGNALS: u64 = 0;
@@ -141,7 +141,11 @@ impl Process {
         {
             interfaces.engines.handle_timeout(now);
         }
-        self.flush(now)
+        let end = self.flush(now)?;
+        if let Some(interfaces) = &mut self.interfaces {
+            interfaces.faces.flush(&mut self.pool);
+        }
+        Ok(end)
     }
 
     fn take_signals(&mut self) -> Result<Option<End>> {
@@ -399,7 +403,7 @@ impl Process {
         let Interfaces { engines, faces, backlog, listens, told_up, .. } = interfaces;
         while let Some(output) = engines.poll_output() {
             match output {
-                DriverOutput::Host { interface, what } => faces.carry_out(interface, what, &mut self.pool),
+                DriverOutput::Host { interface, what } => faces.gather(interface, what, &mut self.pool),
                 DriverOutput::Port { interface, request } => backlog.push_back((interface, request)),
             }
         }

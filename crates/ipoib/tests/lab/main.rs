@@ -3,6 +3,7 @@
 
 mod captures;
 mod commands;
+mod datagrams;
 mod dhcp;
 mod diags;
 mod ends;
