@@ -15,6 +15,7 @@ mod large;
 mod manager;
 mod neighbors;
 mod opensm;
+mod overload;
 mod partitions;
 mod peer;
 mod ping;
