@@ -27,7 +27,7 @@ pub(in super::super) fn mads_lost(bench: &mut Bench<'_>) -> Result<String> {
     lab.client()?.sweep()?;
     let pings = watch.end(bench)?;
     let mut slowest = Duration::ZERO;
-    for _ in 0..bench.choose(3, 20) {
+    for _ in 0..bench.choose(3, 8) {
         bench.sh(server, &format!("ip link set {0} down; ip link set {0} up", server.interface))?;
         slowest = slowest.max(bench.carrier(server, true, bench.limit(Duration::from_secs(60)))?);
     }
@@ -75,7 +75,7 @@ pub(in super::super) fn busy(bench: &mut Bench<'_>) -> Result<String> {
     let times = IN_A_ROW.to_string();
     let words = ["ping", "-n", "-q", "-i", "0.02", "-c", &times, "-W", "1", &server.v4];
     bench.run(other, &words, 30)?.exits(1)?;
-    let (longer, most) = bench.choose((Duration::from_secs(3), 8), (Duration::from_secs(20), 14));
+    let (longer, most) = bench.choose((Duration::from_secs(3), 8), (Duration::from_secs(20), 20));
     pass(longer)?;
     let since = |i: usize| anyhow::Ok(count(names[i])? - before[i]);
     let (asked, busy, full) = (since(0)?, since(1)?, since(2)?);

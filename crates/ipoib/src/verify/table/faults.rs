@@ -10,6 +10,9 @@ const HARMED: Setting = Setting::Harmed { hosts: 2 };
 
 const PAIR: Setting = Setting::Own(&["--topology", "pair"]);
 
+/// Drivers are processes.
+const APART: Setting = Setting::Own(&["--topology", "star:3", "--isolate"]);
+
 const fn breaks(what: &'static str, harm: Harm) -> Breaker {
     Breaker { what, harm }
 }
@@ -249,8 +252,7 @@ pub(super) static FAULTS: &[Row] = &[
     Row {
         id: "F14",
         title: "Ctrl-C and SIGTERM",
-        meaning: "A lab under load ends within 2 s and with exit status 0, and can be started again at once. \
-                  (Drivers of one host each are processes of their own in a later release.)",
+        meaning: "A lab under load ends within 2 s and with exit status 0, and can be started again at once.",
         command: "kill -INT LAB; kill -TERM LAB; ipoib lab --name LAB",
         proves: &[Promise::Unload],
         programs: &[PING],
@@ -271,6 +273,18 @@ pub(super) static FAULTS: &[Row] = &[
         breakers: SLOW,
     },
     Row {
+        id: "F15b",
+        title: "driver stopped",
+        meaning: "Of a driver that was stopped for 30 s under a flood only those notice who talk to it; the lab says \
+                  so, its queues are bounded, and the driver answers within 2 s after it goes on.",
+        command: "ipoib lab --isolate; kill -STOP DRIVER; ping -f -s 60000 h2; kill -CONT DRIVER",
+        proves: &[Promise::Unload],
+        programs: &[NUTTCP, PING],
+        setting: APART,
+        check: faults::drivers::stopped,
+        breakers: &[breaks("it runs on", Harm::Trick("it runs on"))],
+    },
+    Row {
         id: "F16",
         title: "SIGKILL",
         meaning: "Of a lab that is killed nothing is left: its command ends, its name is free, the next has the same \
@@ -283,6 +297,18 @@ pub(super) static FAULTS: &[Row] = &[
         breakers: &[breaks("a program stays in a host", Harm::Trick("left behind"))],
     },
     Row {
+        id: "F16b",
+        title: "driver killed",
+        meaning: "Another driver takes the place of one that is killed: the interface has the same addresses and \
+                  queue pair, TCP streams go on, and nobody else notices.",
+        command: "ipoib lab --isolate; kill -KILL DRIVER, many times; nuttcp -t -s h2 <tx; cmp",
+        proves: &[Promise::Unload, Promise::SameAddress],
+        programs: &[NUTTCP, PING],
+        setting: APART,
+        check: faults::drivers::killed,
+        breakers: &[breaks("it runs on", Harm::Trick("it runs on"))],
+    },
+    Row {
         id: "F17",
         title: "adapter unplugged",
         meaning: "An interface whose adapter is gone stays, without a carrier and with the reason, and comes back as \
@@ -291,6 +317,17 @@ pub(super) static FAULTS: &[Row] = &[
         proves: &[Promise::SameAddress],
         programs: &[PING, IP],
         setting: HARMED,
+        check: faults::hosts::unplugged,
+        breakers: SLOW,
+    },
+    Row {
+        id: "F17b",
+        title: "adapter unplugged, driver apart",
+        meaning: "The same with drivers that are processes of their own.",
+        command: "ipoib lab --isolate; ipoib fault host h4 unplug; ipoib fault host h4 plug",
+        proves: &[Promise::SameAddress],
+        programs: &[PING, IP],
+        setting: APART,
         check: faults::hosts::unplugged,
         breakers: SLOW,
     },
