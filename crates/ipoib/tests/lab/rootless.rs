@@ -73,6 +73,8 @@ fn an_ordinary_user_s_lab_is_managed_by_opensm_and_has_its_tools() {
 fn an_ordinary_user_has_a_lab_for_a_command() {
     require(&[("ping", "iputils-ping")]);
     let open = Open::new();
+    let apart = ["lab", "--isolate", "--", "ping", "-c", "3", "-i", "0.2", "h2"];
+    run(&mut open.ipoib(&apart), PATIENCE).exits(0).says(&["3 received"]);
     let done = run(&mut open.ipoib(&["lab", "--", "ping", "-c", "3", "-i", "0.2", "h2"]), PATIENCE);
     done.exits(0).says(&["3 received", " 0% packet loss"]);
     run(&mut open.ipoib(&["lab", "--", "sh", "-c", "exit 7"]), PATIENCE).exits(7);

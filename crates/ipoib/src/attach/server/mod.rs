@@ -1,39 +1,36 @@
-//! The fabric's side: who has which port, and what goes to and fro.
+//! The fabric's side: who has which port (`admit`), what goes to and fro, and what there is to show of it (`rows`).
 //!
 //! Every driver has rings, a bell and a queue of its own. One that is stopped, or writes nonsense, is nobody else's
 //! concern: what does not fit its ring is dropped and counted.
+
+mod admit;
+mod rows;
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Seek},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     path::Path,
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
 use ib_fabric::PortId;
-use ib_lab::{ClientId, Lab, LabError, PortNotice};
-use ib_wire::{
-    addr::{PortNum, Qpn},
-    mad::attr::PortState,
-    payload::Pool,
-    time::Instant,
-    ud::PortEvent,
-};
+use ib_lab::{ClientId, Lab, PortNotice};
+use ib_wire::{mad::attr::PortState, payload::Pool, time::Instant, ud::PortEvent};
 
 use super::{
-    hello::{Greeting, Hello, MAX_INTERFACES, MAX_MESSAGE, ToDriver, ToFabric, Token, VERSION, emit, read},
+    hello::{MAX_INTERFACES, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
     record::{self, FromDriver, LONGEST},
 };
 use crate::{
-    control::schema::{CounterRow, HostRow, Noun, Shown},
+    control::schema::{Noun, Shown},
     os::{
         bell::Bell,
         local::{Listener, Packets},
         poller::{Interest, Poller, Ready},
-        ring::{self, Rings, Side},
+        ring::Rings,
     },
 };
 
@@ -286,32 +283,6 @@ impl Attach {
         self.connections.values().filter_map(|c| c.driver.as_ref()).map(|driver| driver.up).sum()
     }
 
-    /// The rows that a fabric can show of its drivers without them: what passed between, and, for hosts, whom it
-    /// misses. `silent` are those who did not answer.
-    pub(crate) fn rows(&self, noun: Noun, silent: &[ClientId]) -> Shown {
-        match noun {
-            Noun::Counters => Shown::Counters(self.identities.values().map(counter_row).collect()),
-            Noun::Hosts => {
-                let missing = self.identities.iter().filter_map(|(port, identity)| {
-                    let why = match self.holder(*port) {
-                        None => "no driver has the port: start one with `ipoib up`".to_owned(),
-                        Some(driver) if silent.contains(&driver.client) => {
-                            format!("the driver does not answer: is process {} stopped?", driver.pid)
-                        }
-                        Some(_) => return None,
-                    };
-                    Some((identity, why))
-                });
-                Shown::Hosts(missing.flat_map(|(identity, why)| missing_rows(identity, &why)).collect())
-            }
-            _ => Shown::Hosts(Vec::new()),
-        }
-    }
-
-    fn holder(&self, port: PortId) -> Option<&Driver> {
-        self.connections.values().filter_map(|c| c.driver.as_ref()).find(|driver| driver.port == port)
-    }
-
     fn driver(&mut self, id: u32) -> Option<&mut Driver> {
         self.connections.get_mut(&id)?.driver.as_mut()
     }
@@ -359,164 +330,6 @@ impl Attach {
                 return self.close(now, id, lab, poller);
             }
         }
-    }
-
-    /// A first message. An error ends the connection.
-    fn greet(
-        &mut self,
-        now: Instant,
-        id: u32,
-        said: &[u8],
-        lab: &mut Lab,
-        poller: &Poller,
-    ) -> Result<(), String> {
-        let hello: Hello = read(said)?;
-        match self.admit(now, id, &hello, lab, poller) {
-            Ok(()) => {
-                self.tell_port(id, lab);
-                Ok(())
-            }
-            Err(Refusal { why, again }) => {
-                tracing::info!(node = %hello.node, pid = hello.pid, "a driver is refused: {why}");
-                let refused = emit(&Greeting::Refused { why, again });
-                if let Some(connection) = self.connections.get(&id) {
-                    let _ = connection.packets.send(&refused, &[]);
-                }
-                Err(String::new())
-            }
-        }
-    }
-
-    /// Gives a driver its port.
-    fn admit(
-        &mut self,
-        now: Instant,
-        id: u32,
-        hello: &Hello,
-        lab: &mut Lab,
-        poller: &Poller,
-    ) -> Result<(), Refusal> {
-        if hello.version != VERSION {
-            return Err(Refusal::good(format!(
-                "the driver speaks version {}, the fabric {VERSION}: run both from one release",
-                hello.version
-            )));
-        }
-        if hello.interfaces.is_empty() || hello.interfaces.len() > MAX_INTERFACES {
-            return Err(Refusal::good(format!("a driver has 1 to {MAX_INTERFACES} interfaces")));
-        }
-        let port =
-            (hello.port > 0).then(|| lab.fabric().end_port(&hello.node, PortNum(hello.port))).flatten();
-        let port = port.ok_or_else(|| {
-            Refusal::good(format!("the fabric has no host {} with a port {}", hello.node, hello.port))
-        })?;
-        let known = self.identities.get(&port);
-        let is_owner = known.is_none_or(|identity| Some(identity.token) == hello.token);
-        self.vacate(now, port, hello, is_owner, lab, poller)?;
-        let before = self.identities.get(&port).filter(|_| is_owner);
-        let token = match (before, hello.token) {
-            (Some(identity), _) => identity.token,
-            (None, Some(token)) if is_owner => token,
-            _ => Token::random().map_err(|error| Refusal::once(error.to_string()))?,
-        };
-        let wanted: Vec<Option<Qpn>> = hello
-            .interfaces
-            .iter()
-            .enumerate()
-            .map(|(nth, interface)| {
-                let had = before.and_then(|identity| identity.qpns.get(nth).copied());
-                had.or(interface.qpn).filter(|_| is_owner).map(Qpn::new)
-            })
-            .collect();
-        let client = lab.attach(port, &wanted).map_err(|error| match error {
-            LabError::PortTaken => Refusal::good("the port has an interface of the lab itself".to_owned()),
-            error => Refusal::good(error.to_string()),
-        })?;
-        let qpns: Vec<u32> = lab.queue_pairs(client).map(Qpn::get).collect();
-        let counters =
-            self.identities.get(&port).map_or_else(Counters::default, |identity| identity.counters);
-        let driver = self.equip(id, client, port, hello.pid, token, &qpns, poller);
-        let driver = driver.map_err(|error| {
-            lab.detach(now, client);
-            Refusal::once(format!("{error:#}"))
-        })?;
-        let mut identity = Identity {
-            token,
-            qpns,
-            node: hello.node.clone(),
-            interfaces: hello.interfaces.iter().map(|interface| interface.name.clone()).collect(),
-            counters,
-        };
-        identity.counters.attached += 1;
-        tracing::info!(node = %hello.node, port = hello.port, pid = hello.pid, "a driver has the port");
-        self.identities.insert(port, identity);
-        self.clients.insert(client, id);
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.driver = Some(driver);
-        }
-        Ok(())
-    }
-
-    /// Sees to it that nobody has the port: who has gone is forgotten, who is there must be one whom `hello` replaces.
-    fn vacate(
-        &mut self,
-        now: Instant,
-        port: PortId,
-        hello: &Hello,
-        is_owner: bool,
-        lab: &mut Lab,
-        poller: &Poller,
-    ) -> Result<(), Refusal> {
-        let has = |c: &&Connection| c.driver.as_ref().is_some_and(|driver| driver.port == port);
-        let Some((old, connection)) = self.connections.iter().find(|(_, c)| has(c)) else { return Ok(()) };
-        let (old, pid) = (*old, connection.driver.as_ref().map_or(0, |driver| driver.pid));
-        if !connection.packets.is_over() {
-            if !hello.takeover {
-                return Err(Refusal {
-                    why: format!(
-                        "{} is in the hands of process {pid}: end it, or give --takeover",
-                        hello.node
-                    ),
-                    again: false,
-                });
-            }
-            if !is_owner {
-                return Err(Refusal::good(format!(
-                    "{} is in the hands of process {pid}, and only a driver with its state can take over: give \
-                     both the same --state",
-                    hello.node
-                )));
-            }
-            let why = format!("process {} took the port over", hello.pid);
-            let _ = connection.packets.send(&emit(&ToDriver::Leave { why }), &[]);
-        }
-        self.close(now, old, lab, poller);
-        Ok(())
-    }
-
-    /// Makes rings and bells, and sends them.
-    #[expect(clippy::too_many_arguments, reason = "each is a fact about the one driver")]
-    fn equip(
-        &self,
-        id: u32,
-        client: ClientId,
-        port: PortId,
-        pid: u32,
-        token: Token,
-        qpns: &[u32],
-        poller: &Poller,
-    ) -> Result<Driver> {
-        let memory = ring::memory(self.config.ring).context("shared memory")?;
-        let (bell, theirs) = Bell::pair().context("a pair of sockets")?;
-        let rings = Rings::map(memory.as_fd(), Side::Maker, &bell).context("shared memory")?;
-        let connection = self.connections.get(&id).context("the connection is gone")?;
-        let welcome = emit(&Greeting::Welcome { token, qpns: qpns.to_vec() });
-        connection.packets.send(&welcome, &[memory.as_fd(), theirs.as_fd()])?;
-        poller.add(&bell, FIRST_TOKEN + 2 * u64::from(id) + 1, Interest::Read).context("epoll")?;
-        rings.reader.sleeps();
-        // What the port is like is the first thing to tell.
-        let untold = 1 << record::event_code(PortEvent::Down);
-        Ok(Driver { client, port, pid, rings, bell, untold, up: 0 })
     }
 
     /// A later message. An error ends the connection.
@@ -580,44 +393,6 @@ impl Attach {
         self.answers.push(Answer { id: 0, client: driver.client, shown: None });
         tracing::info!(pid = driver.pid, "a driver has left its port");
     }
-}
-
-/// Why a driver does not get a port.
-struct Refusal {
-    why: String,
-    again: bool,
-}
-
-impl Refusal {
-    /// Not now, but maybe later.
-    const fn once(why: String) -> Self {
-        Self { why, again: true }
-    }
-
-    /// Never, as things are.
-    const fn good(why: String) -> Self {
-        Self { why, again: false }
-    }
-}
-
-fn counter_row(identity: &Identity) -> CounterRow {
-    CounterRow {
-        node: identity.node.clone(),
-        part: "driver".to_owned(),
-        counters: crate::face::numbers(&identity.counters),
-        drops: crate::face::numbers(&identity.counters.drops),
-    }
-}
-
-fn missing_rows(identity: &Identity, why: &str) -> Vec<HostRow> {
-    let row = |interface: &String| HostRow {
-        name: identity.node.clone(),
-        interface: interface.clone(),
-        state: "down".to_owned(),
-        reason: Some(why.to_owned()),
-        ..HostRow::default()
-    };
-    identity.interfaces.iter().map(row).collect()
 }
 
 /// Reads an answer. The file may be of any length, and may change while it is read: it is only read.

@@ -4,6 +4,8 @@
 //! machine and one version ([`VERSION`](super::hello::VERSION)), so numbers stand as the machine has them. What was
 //! read is checked here: beyond, a record of a stranger is as good as one of our own.
 
+mod heads;
+
 use ib_lab::{PortNotice, PortRequest};
 use ib_wire::{
     addr::{
@@ -13,19 +15,18 @@ use ib_wire::{
         MAD_LEN, Mad,
         attr::{PhysicalState, PortState},
     },
-    offload::{Checksum, Offload, SegmentKind, Segments},
-    packet::{GlobalRoute, Grh},
+    packet::Grh,
     payload::Payload,
     ud::{AddressVector, MadAddress, PortEvent, PortView, QpCommand, UdReceived, UdSend},
 };
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use self::heads::{MadHead, PortHead, QpHead, ReceivedHead, Route, SendHead};
 
 /// Longest record: head, IPoIB header, the largest IP packet.
 pub(crate) const LONGEST: usize = HEAD + 4 + 65_535 + 1;
 /// No head is longer.
 const HEAD: usize = 96;
-/// Bytes of the IPoIB header, in front of what offsets count from.
-const ENCAPSULATION: usize = 4;
 
 /// A record that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,101 +88,6 @@ mod kind {
     pub(super) const STOP: u16 = 6;
     pub(super) const RECEIVED: u16 = 7;
     pub(super) const PORT: u16 = 8;
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Route {
-    lid: u16,
-    sl: u8,
-    rate: u8,
-    has_global: u8,
-    hop_limit: u8,
-    traffic_class: u8,
-    zero: u8,
-    flow_label: u32,
-    sgid: [u8; 16],
-    dgid: [u8; 16],
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Undone {
-    checksum: u8,
-    segments: u8,
-    ecn: u8,
-    zero: u8,
-    start: u16,
-    offset: u16,
-    size: u16,
-    header: u16,
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct SendHead {
-    kind: u16,
-    nth: u16,
-    qpn: u32,
-    qkey: u32,
-    route: Route,
-    undone: Undone,
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct MadHead {
-    kind: u16,
-    nth: u16,
-    qpn: u32,
-    pkey: u16,
-    zero: u16,
-    route: Route,
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct QpHead {
-    kind: u16,
-    nth: u16,
-    qkey: u32,
-    pkey: u16,
-    mlid: u16,
-    mgid: [u8; 16],
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct ReceivedHead {
-    kind: u16,
-    nth: u16,
-    src_qp: u32,
-    slid: u16,
-    dlid: u16,
-    pkey: u16,
-    sl: u8,
-    has_grh: u8,
-    grh: [u8; 40],
-    undone: Undone,
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct PortHead {
-    kind: u16,
-    event: u8,
-    state: u8,
-    physical_state: u8,
-    lmc: u8,
-    lid: u16,
-    guid: u64,
-    prefix: u64,
-    sm_lid: u16,
-    sm_sl: u8,
-    mtu: u8,
-    rate: u8,
-    subnet_timeout: u8,
-    zero: u16,
 }
 
 const _: () = assert!(LONGEST <= crate::face::BUFFER);
@@ -425,208 +331,5 @@ fn number(nth: usize) -> u16 {
     u16::try_from(nth).unwrap_or(u16::MAX)
 }
 
-impl Route {
-    fn of(lid: Lid, sl: ServiceLevel, rate: Rate, global: Option<&GlobalRoute>) -> Self {
-        let none =
-            GlobalRoute { sgid: Gid::ZERO, dgid: Gid::ZERO, traffic_class: 0, flow_label: 0, hop_limit: 0 };
-        let route = global.unwrap_or(&none);
-        Self {
-            lid: lid.0,
-            sl: sl.get(),
-            rate: rate.0,
-            has_global: global.is_some().into(),
-            hop_limit: route.hop_limit,
-            traffic_class: route.traffic_class,
-            zero: 0,
-            flow_label: route.flow_label,
-            sgid: route.sgid.0,
-            dgid: route.dgid.0,
-        }
-    }
-
-    fn global(&self) -> Option<GlobalRoute> {
-        (self.has_global != 0).then_some(GlobalRoute {
-            sgid: Gid(self.sgid),
-            dgid: Gid(self.dgid),
-            traffic_class: self.traffic_class,
-            flow_label: self.flow_label & 0xf_ffff,
-            hop_limit: self.hop_limit,
-        })
-    }
-}
-
-impl From<&Offload> for Undone {
-    fn from(offload: &Offload) -> Self {
-        let (checksum, start, offset) = match offload.checksum {
-            Checksum::Complete => (0, 0, 0),
-            Checksum::Verified => (1, 0, 0),
-            Checksum::Partial { start, offset } => (2, start, offset),
-        };
-        let kind = |segments: Segments| match segments.kind {
-            SegmentKind::Tcp4 => 1,
-            SegmentKind::Tcp6 => 2,
-            SegmentKind::Udp => 3,
-        };
-        let segments = offload.segments;
-        Self {
-            checksum,
-            segments: segments.map_or(0, kind),
-            ecn: segments.is_some_and(|segments| segments.ecn).into(),
-            zero: 0,
-            start,
-            offset,
-            size: segments.map_or(0, |segments| segments.size),
-            header: segments.map_or(0, |segments| segments.header),
-        }
-    }
-}
-
-impl Undone {
-    /// What is left to do for a payload of `len` bytes, if it can be done.
-    fn read(&self, len: usize) -> Result<Offload, BadRecord> {
-        let ip_len = len.checked_sub(ENCAPSULATION).ok_or(BadRecord::Length)?;
-        let checksum = match self.checksum {
-            0 => Checksum::Complete,
-            1 => Checksum::Verified,
-            2 if usize::from(self.start) + usize::from(self.offset) + 2 <= ip_len => {
-                Checksum::Partial { start: self.start, offset: self.offset }
-            }
-            _ => return Err(BadRecord::Value("the checksum")),
-        };
-        let kind = match self.segments {
-            0 => return Ok(Offload { checksum, segments: None }),
-            1 => SegmentKind::Tcp4,
-            2 => SegmentKind::Tcp6,
-            3 => SegmentKind::Udp,
-            _ => return Err(BadRecord::Value("the segments")),
-        };
-        let unfinished = matches!(checksum, Checksum::Partial { .. });
-        if !unfinished || self.size == 0 || usize::from(self.header) > ip_len {
-            return Err(BadRecord::Value("the segments"));
-        }
-        let segments = Segments { kind, size: self.size, header: self.header, ecn: self.ecn != 0 };
-        Ok(Offload { checksum, segments: Some(segments) })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn buffer(pieces: &Pieces<'_>) -> (Buffer, usize) {
-        let bytes = pieces.slices().concat();
-        let len = bytes.len();
-        (bytes.into(), len)
-    }
-
-    fn route() -> GlobalRoute {
-        GlobalRoute {
-            sgid: Gid([1; 16]),
-            dgid: Gid([0xff; 16]),
-            traffic_class: 3,
-            flow_label: 0x12345,
-            hop_limit: 64,
-        }
-    }
-
-    #[test]
-    fn requests_are_read_as_they_were_written() {
-        let segments = Segments { kind: SegmentKind::Tcp6, size: 1000, header: 60, ecn: true };
-        let offload =
-            Offload { checksum: Checksum::Partial { start: 40, offset: 16 }, segments: Some(segments) };
-        let send = UdSend {
-            to: AddressVector {
-                dlid: Lid(0xc001),
-                sl: ServiceLevel::new(3),
-                rate: Rate(7),
-                global: Some(route()),
-            },
-            dest_qp: Qpn::MULTICAST,
-            qkey: QKey(0x0b1b),
-            payload: Payload::from(&[7; 3000][..]),
-            offload,
-        };
-        let mgid = MulticastGid::try_from(Gid([0xff; 16])).unwrap();
-        let requests = [
-            PortRequest::Send(send),
-            PortRequest::Mad { to: MadAddress::gsi(Lid(4), ServiceLevel::new(1)), mad: Box::new([9; 256]) },
-            PortRequest::Qp(QpCommand::SetKeys { pkey: PKey(0x8001), qkey: QKey(5) }),
-            PortRequest::Qp(QpCommand::Attach { mgid, mlid: Lid(0xc002) }),
-            PortRequest::Qp(QpCommand::Detach { mgid, mlid: Lid(0xc002) }),
-            PortRequest::Qp(QpCommand::Stop),
-        ];
-        for (nth, request) in requests.iter().enumerate() {
-            let (bytes, len) = buffer(&of_request(nth, request));
-            let read = from_driver(bytes, len).unwrap();
-            assert_eq!((read.nth, format!("{:?}", read.request)), (nth, format!("{request:?}")));
-        }
-    }
-
-    #[test]
-    fn notices_are_read_as_they_were_written() {
-        let datagram = UdReceived {
-            slid: Lid(1),
-            dlid: Lid(2),
-            sl: ServiceLevel::new(3),
-            src_qp: Qpn::new(4),
-            pkey: PKey(5),
-            grh: Some(Grh::parse(&[6; 40]).unwrap().0),
-            payload: Payload::from(&[8; 100][..]),
-            offload: Offload { checksum: Checksum::Verified, segments: None },
-        };
-        let notice = PortNotice::Received { nth: 1, datagram: datagram.clone() };
-        let (bytes, len) = buffer(&of_notice(&notice).unwrap());
-        let Ok(FromFabric::Received { nth: 1, datagram: read }) = from_fabric(bytes, len) else { panic!() };
-        assert_eq!(format!("{read:?}"), format!("{datagram:?}"));
-        assert_eq!(*read.payload, [8; 100]);
-    }
-
-    #[test]
-    fn a_port_is_read_as_it_was_written() {
-        let view = PortView {
-            guid: Guid(1),
-            prefix: SubnetPrefix(2),
-            state: PortState::ACTIVE,
-            physical_state: PhysicalState(5),
-            lid: Lid(3),
-            lmc: Lmc(1),
-            sm_lid: Lid(4),
-            sm_sl: ServiceLevel::new(5),
-            mtu: Mtu(4),
-            rate: None,
-            subnet_timeout: Timeout(18),
-            pkeys: vec![PKey::DEFAULT_FULL, PKey(0x8001)],
-        };
-        let mut keys = Vec::new();
-        for event in EVENTS {
-            let (bytes, len) = buffer(&of_port(event, &view, &mut keys));
-            let Ok(FromFabric::Port { event: read, view: seen }) = from_fabric(bytes, len) else { panic!() };
-            assert_eq!((read, seen), (event, view.clone()));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_done_is_refused() {
-        let mut undone = Undone::from(&Offload::NONE);
-        assert_eq!(undone.read(3), Err(BadRecord::Length), "not even an IPoIB header");
-        undone.segments = 1;
-        assert_eq!(undone.read(100), Err(BadRecord::Value("the segments")), "a sum must be left to do");
-        (undone.checksum, undone.start, undone.offset) = (2, 90, 16);
-        assert_eq!(undone.read(100), Err(BadRecord::Value("the checksum")), "beyond the packet");
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_readers_panic(kind in 0u16..10, mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            if let Some(first) = bytes.first_chunk_mut::<2>() {
-                *first = kind.to_ne_bytes();
-            }
-            let (len, buffer) = (bytes.len(), Buffer::from(bytes));
-            let _ = from_driver(buffer.clone(), len);
-            let _ = from_fabric(buffer.clone(), len);
-            prop_assert!(from_driver(buffer, len + 1).is_err());
-        }
-    }
-}
+mod tests;
