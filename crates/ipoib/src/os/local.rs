@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(server.receive_with(&mut space, &mut fds).unwrap(), Some(5));
         assert_eq!(fds.len(), 2);
         assert!(!server.is_over());
-        drop(client);
+        drop((client, fds));
         assert!(server.is_over());
         assert_eq!(server.receive(&mut space).unwrap(), Some(0));
         fs::remove_file(path).unwrap();

@@ -4,6 +4,7 @@
 //! comes next takes them over. A driver outlives its fabric: without one the interfaces have no carrier, and it comes
 //! back by itself.
 
+mod interfaces;
 mod link;
 mod process;
 mod state;

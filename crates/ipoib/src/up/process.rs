@@ -3,21 +3,19 @@
 use std::{collections::VecDeque, io::Write, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use ib_lab::{Driver, DriverOutput, InterfaceId, PortRequest};
+use ib_lab::{DriverOutput, InterfaceId, PortRequest};
 use ib_wire::{
-    addr::{PKey, Qpn},
     mad::attr::{PhysicalState, PortState},
     payload::Pool,
     time::Instant,
     ud::{PortEvent, PortView},
 };
-use ipoib_proto::Config;
 
-use super::{UpPlan, link::Link, state::State};
+use super::{UpPlan, interfaces::Interfaces, link::Link, state::State};
 use crate::{
     attach::{FromFabric, Granted, Hello, Lost, ToDriver, VERSION, Wanted},
     control::schema::Shown,
-    face::{self, FacePlan, Faces, Maker, Spoke, Told},
+    face::{self, Spoke, Told},
     os::{
         clock, notify,
         poller::{Interest, Poller, Ready},
@@ -45,24 +43,11 @@ pub(super) struct Process {
     signals: Signals,
     pool: Pool,
     ready: Vec<Ready>,
+    /// The ring has more than one turn's.
+    unread: bool,
     /// A take-over is asked for once.
     takeover: bool,
     told_ready: bool,
-}
-
-/// The interfaces, once the port is known.
-struct Interfaces {
-    engines: Driver,
-    faces: Faces,
-    /// The port as it was last.
-    view: PortView,
-    /// What waits for room in the ring. Frames of the host are left where they are meanwhile, so it is bounded by what
-    /// engines ask of themselves.
-    backlog: VecDeque<(InterfaceId, PortRequest)>,
-    /// Frames of the host are taken.
-    listens: bool,
-    /// Interfaces with carrier, as the fabric was told.
-    told_up: usize,
 }
 
 /// Why the loop ends.
@@ -87,6 +72,7 @@ impl Process {
             signals,
             pool: Pool::new(face::BUFFER, POOL),
             ready: Vec::new(),
+            unread: false,
             takeover: plan.takeover,
             told_ready: false,
             plan,
@@ -118,7 +104,7 @@ impl Process {
     fn turn(&mut self) -> Result<Option<End>> {
         let now = clock::now();
         let engines = self.interfaces.as_ref().and_then(|i| i.engines.poll_timeout());
-        let due = [engines, self.link.poll_timeout()].into_iter().flatten().min();
+        let due = [engines, self.link.poll_timeout(), self.unread.then_some(now)].into_iter().flatten().min();
         self.ready.clear();
         self.ready.extend(self.poller.wait(due.map(|at| at.since(now))).context("epoll")?);
         let now = clock::now();
@@ -132,6 +118,11 @@ impl Process {
             if end.is_some() {
                 return Ok(end);
             }
+        }
+        if self.unread
+            && let Some(end) = self.read_ring(now)?
+        {
+            return Ok(Some(end));
         }
         if self.link.is_due(now) {
             self.ask(now)?;
@@ -272,9 +263,10 @@ impl Process {
         self.read_ring(now)
     }
 
-    /// Takes all that the fabric has written.
+    /// Takes what the fabric has written, as much as is one turn's.
     fn read_ring(&mut self, now: Instant) -> Result<Option<End>> {
-        loop {
+        self.unread = false;
+        for _ in 0..self.plan.tx_ring_size {
             let Some(port) = self.link.port() else { return Ok(None) };
             match port.read(&mut self.pool) {
                 Ok(Some(said)) => self.take(now, said)?,
@@ -285,6 +277,8 @@ impl Process {
                 return Ok(Some(end));
             }
         }
+        self.unread = true;
+        Ok(None)
     }
 
     fn take(&mut self, now: Instant, said: FromFabric) -> Result<()> {
@@ -311,45 +305,16 @@ impl Process {
                 interfaces.engines.handle_port(now, event, &view);
                 interfaces.view = view;
             }
-            (FromFabric::Port { view, .. }, None) => self.make_interfaces(now, view)?,
+            (FromFabric::Port { view, .. }, None) => {
+                let made = Interfaces::make(now, &self.plan, &self.state, view, &self.poller, token::FACES)?;
+                let count = made.faces.len();
+                self.interfaces = Some(made);
+                (0..count).try_for_each(|nth| self.resync(now, InterfaceId(nth)))?;
+            }
             // Meant for interfaces that are made when the port is known.
             (FromFabric::Received { .. } | FromFabric::Mad { .. }, None) => {}
         }
         Ok(())
-    }
-
-    fn make_interfaces(&mut self, now: Instant, view: PortView) -> Result<()> {
-        let plan = &self.plan;
-        let keys = std::iter::once(PKey::DEFAULT_FULL).chain(plan.children.iter().copied());
-        let configs: Vec<Config> = plan
-            .names()
-            .into_iter()
-            .zip(keys)
-            .enumerate()
-            .map(|(nth, (name, pkey))| {
-                let qpn = Qpn::new(self.state.qpn(nth).unwrap_or_default());
-                Config {
-                    max_address_vector: plan.max_address_vector,
-                    tx_ring_size: plan.tx_ring_size,
-                    ..Config::new(format!("{}/{name}", plan.node), view.guid, qpn, pkey)
-                }
-            })
-            .collect();
-        let engines = Driver::new(configs, &view, clock::now().as_nanos(), now)?;
-        let addresses = std::iter::once(&plan.addresses).chain(&plan.child_addresses);
-        let addresses = addresses.cloned().chain(std::iter::repeat(Vec::new()));
-        let mut faces = Vec::new();
-        for ((engine, name), addresses) in engines.interfaces().iter().zip(plan.names()).zip(addresses) {
-            let mut face = FacePlan::new(plan.node.as_str().into(), name, engine);
-            face.addresses.extend(addresses);
-            face.alone = plan.children.is_empty() && !plan.shares_host;
-            faces.push(face::make(face, Maker::Driver)?);
-        }
-        let faces = Faces::new(faces, &self.poller, token::FACES)?;
-        let count = faces.len();
-        let (backlog, listens, told_up) = (VecDeque::new(), true, 0);
-        self.interfaces = Some(Interfaces { engines, faces, view, backlog, listens, told_up });
-        (0..count).try_for_each(|nth| self.resync(now, InterfaceId(nth)))
     }
 
     fn hear_face(&mut self, now: Instant, number: u64) -> Result<Option<End>> {
@@ -453,16 +418,6 @@ impl Process {
         if let Some(Interfaces { faces, .. }) = self.interfaces {
             faces.release();
             faces.end();
-        }
-    }
-}
-
-impl Interfaces {
-    fn tell(&mut self, now: Instant, id: InterfaceId, told: Told) {
-        match told {
-            Told::Admin(up) => self.engines.handle_admin(now, id, up),
-            Told::Host(event) => self.engines.handle_host(now, id, event),
-            Told::Overrun => {}
         }
     }
 }
