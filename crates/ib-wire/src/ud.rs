@@ -182,3 +182,16 @@ pub enum PortEvent {
     /// The GID table or prefix changed.
     GidChange,
 }
+
+impl PortEvent {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Active,
+        Self::Down,
+        Self::LidChange,
+        Self::SmChange,
+        Self::ClientReregister,
+        Self::PKeyChange,
+        Self::GidChange,
+    ];
+}

@@ -128,16 +128,7 @@ fn apply(rig: &mut Rig, input: Input) {
             } else {
                 rig.port.pkeys = vec![PKey::DEFAULT_FULL];
             }
-            let events = [
-                PortEvent::Active,
-                PortEvent::Down,
-                PortEvent::LidChange,
-                PortEvent::SmChange,
-                PortEvent::ClientReregister,
-                PortEvent::PKeyChange,
-                PortEvent::GidChange,
-            ];
-            rig.port_event(events[usize::from(event)]);
+            rig.port_event(PortEvent::ALL[usize::from(event)]);
         }
         Input::Host(event, ip, mac, mtu) => {
             let event = match event {

@@ -12,9 +12,13 @@ mod server;
 mod tests;
 
 pub use self::server::AttachConfig;
+
 pub(crate) use self::{
     client::{Asking, Granted, Lost, Port},
     hello::{Hello, ToDriver, Token, VERSION, Wanted},
     record::{FromDriver, FromFabric},
     server::{Answer, Attach, FIRST_TOKEN, Heard},
 };
+
+/// Name of the attach socket in a fabric's run directory.
+pub(crate) const SOCKET: &str = "attach";

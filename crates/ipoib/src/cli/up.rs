@@ -6,13 +6,11 @@ use anyhow::{Context, Result, bail};
 
 use super::{args::UpArgs, plan::children};
 use crate::{
+    attach::SOCKET,
     face::Assigned,
     os::{netns, rundir},
     up::UpPlan,
 };
-
-/// Name of the attach socket in a fabric's run directory.
-const SOCKET: &str = "attach";
 
 impl UpPlan {
     /// Makes the plan that the arguments ask for.

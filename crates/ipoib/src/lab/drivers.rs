@@ -13,6 +13,7 @@ use ib_wire::{
 };
 
 use crate::{
+    attach::SOCKET,
     cli::LabPlan,
     face::Assigned,
     os::{
@@ -21,8 +22,6 @@ use crate::{
     },
 };
 
-/// Name of the attach socket in the run directory.
-pub(super) const SOCKET: &str = "attach";
 /// Directory there with what drivers remember.
 const STATE: &str = "ports";
 

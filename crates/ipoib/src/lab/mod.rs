@@ -38,7 +38,7 @@ use self::{
     runtime::Runtime, switches::Switches, sysfs::Sysfs,
 };
 use crate::{
-    attach::Attach,
+    attach::{self, Attach},
     cli::{LabPlan, Shape, SmChoice},
     control::{ControlServer, SOCKET},
     os::{
@@ -160,7 +160,7 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     running.link_programs()?;
     running.runtime.serve_programs(running.dir.path())?;
     if shape != Shape::Together {
-        let socket = attach.socket.unwrap_or_else(|| running.dir.path().join(drivers::SOCKET));
+        let socket = attach.socket.unwrap_or_else(|| running.dir.path().join(attach::SOCKET));
         let _ = fs::remove_file(&socket);
         running.runtime.serve_drivers(&socket, attach.config)?;
     }

@@ -291,7 +291,7 @@ fn command(which: u16, bytes: &[u8]) -> Result<QpCommand, BadRecord> {
 
 fn port(bytes: &[u8]) -> Result<FromFabric, BadRecord> {
     let (head, start) = head::<PortHead>(bytes)?;
-    let event = EVENTS.get(usize::from(head.event)).copied().ok_or(BadRecord::Value("the event"))?;
+    let event = PortEvent::ALL.get(usize::from(head.event)).copied().ok_or(BadRecord::Value("the event"))?;
     let keys = bytes[start..].chunks_exact(2);
     let view = PortView {
         guid: Guid(head.guid),
@@ -310,20 +310,9 @@ fn port(bytes: &[u8]) -> Result<FromFabric, BadRecord> {
     Ok(FromFabric::Port { event, view })
 }
 
-/// Events by their codes.
-pub(crate) const EVENTS: [PortEvent; 7] = [
-    PortEvent::Active,
-    PortEvent::Down,
-    PortEvent::LidChange,
-    PortEvent::SmChange,
-    PortEvent::ClientReregister,
-    PortEvent::PKeyChange,
-    PortEvent::GidChange,
-];
-
-/// The event's place among [`EVENTS`].
+/// The event's place among all.
 pub(crate) fn event_code(event: PortEvent) -> u8 {
-    let place = EVENTS.iter().position(|known| *known == event);
+    let place = PortEvent::ALL.iter().position(|known| *known == event);
     place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
 }
 

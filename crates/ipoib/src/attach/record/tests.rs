@@ -93,7 +93,7 @@ fn a_port_is_read_as_it_was_written() {
         pkeys: vec![PKey::DEFAULT_FULL, PKey(0x8001)],
     };
     let mut keys = Vec::new();
-    for event in EVENTS {
+    for event in PortEvent::ALL {
         let (bytes, len) = buffer(&of_port(event, &view, &mut keys));
         let Ok(FromFabric::Port { event: read, view: seen }) = from_fabric(bytes, len) else { panic!() };
         assert_eq!((read, seen), (event, view.clone()));

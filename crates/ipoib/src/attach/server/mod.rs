@@ -104,8 +104,6 @@ struct Drops {
     driver_ring_full: u64,
     /// Of the driver, and made no sense.
     driver_bad_record: u64,
-    /// For the driver, but none was there any more.
-    driver_gone: u64,
 }
 
 /// A connection, and the port that it has.
@@ -353,7 +351,7 @@ impl Attach {
             return;
         }
         let view = lab.fabric().port_view(driver.port);
-        for event in record::EVENTS {
+        for event in PortEvent::ALL {
             let bit = 1 << record::event_code(event);
             if driver.untold & bit == 0 {
                 continue;
