@@ -59,12 +59,16 @@ fn offload(vnet: &VnetHeader, frame: &[u8]) -> Option<Offload> {
         SegmentKind::Udp => 8,
         SegmentKind::Tcp4 | SegmentKind::Tcp6 => u16::from(frame.get(transport + 12)? >> 4) * 4,
     };
+    let header = start.checked_add(header)?;
     let ecn = vnet.gso_type & VnetHeader::GSO_ECN != 0;
-    let segments = Segments { kind, size: vnet.gso_size, header: start + header, ecn };
+    let segments = Segments { kind, size: vnet.gso_size, header, ecn };
     (vnet.gso_size > 0).then_some(Offload { checksum, segments: Some(segments) })
 }
 
 /// The vnet header and the Ethernet header `ethernet` of a frame for the host.
+///
+/// The offload is the sender's, who may be hostile: offsets that no frame can have end up at the last one there is, and
+/// the host's kernel refuses the frame.
 pub(super) fn head(ethernet: &[u8; ETHERNET], offload: &Offload) -> [u8; VNET_HEADER_LEN + ETHERNET] {
     let mut vnet = VnetHeader::default();
     match offload.checksum {
@@ -72,7 +76,7 @@ pub(super) fn head(ethernet: &[u8; ETHERNET], offload: &Offload) -> [u8; VNET_HE
         Checksum::Verified => vnet.flags = VnetHeader::DATA_VALID,
         Checksum::Partial { start, offset } => {
             vnet.flags = VnetHeader::NEEDS_CSUM;
-            vnet.csum_start = start + ETHERNET_U16;
+            vnet.csum_start = start.saturating_add(ETHERNET_U16);
             vnet.csum_offset = offset;
         }
     }
@@ -83,7 +87,7 @@ pub(super) fn head(ethernet: &[u8; ETHERNET], offload: &Offload) -> [u8; VNET_HE
             SegmentKind::Udp => VnetHeader::GSO_UDP_L4,
         } | if segments.ecn { VnetHeader::GSO_ECN } else { 0 };
         vnet.gso_size = segments.size;
-        vnet.hdr_len = segments.header + ETHERNET_U16;
+        vnet.hdr_len = segments.header.saturating_add(ETHERNET_U16);
     }
     let mut head = [0; VNET_HEADER_LEN + ETHERNET];
     head[..VNET_HEADER_LEN].copy_from_slice(&vnet.emit());
@@ -132,5 +136,22 @@ mod tests {
         let checksum = VnetHeader { flags: VnetHeader::NEEDS_CSUM, csum_start: 3, ..VnetHeader::default() };
         assert!(read(checksum, &[0; 100]).is_none(), "a checksum within the Ethernet header");
         assert!(read(VnetHeader::default(), &[0; 13]).is_none(), "a runt");
+        let far = VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            csum_start: u16::MAX,
+            gso_type: VnetHeader::GSO_UDP_L4,
+            gso_size: 50,
+            ..VnetHeader::default()
+        };
+        assert!(read(VnetHeader { csum_start: u16::MAX - 1, ..far }, &[0; 100]).is_some());
+    }
+
+    #[test]
+    fn offsets_that_no_frame_can_have_are_for_the_kernel_to_refuse() {
+        let segments = Segments { kind: SegmentKind::Udp, size: 1, header: u16::MAX, ecn: false };
+        let checksum = Checksum::Partial { start: u16::MAX - 3, offset: u16::MAX };
+        let head = head(&[0; 14], &Offload { checksum, segments: Some(segments) });
+        let vnet = VnetHeader::parse(head.first_chunk().unwrap());
+        assert_eq!((vnet.csum_start, vnet.hdr_len), (u16::MAX, u16::MAX));
     }
 }
