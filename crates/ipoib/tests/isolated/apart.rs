@@ -1,54 +1,24 @@
 //! A fabric and its drivers, each started by hand, in network namespaces of `ip netns`.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Done, Lab, PATIENCE, Running, eventually, ipoib, new_name, run},
+    harness::{Done, Lab, Netns, PATIENCE, Running, eventually, ipoib, new_name, run},
     streams::STREAM,
 };
 
 /// As long as a release that hurries may take.
 const BACK: Duration = Duration::from_secs(10);
 
-/// A network namespace with a name.
-struct Netns(String);
-
-impl Netns {
-    fn new() -> Self {
-        let netns = Self(new_name());
-        run(Command::new("ip").args(["netns", "add", &netns.0]), PATIENCE).ok();
-        netns
-    }
-
-    fn sh(&self, script: &str) -> String {
-        run(&mut self.command(&["sh", "-euc", script]), PATIENCE).ok()
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.0]).args(words);
-        command
-    }
-
-    fn pings(&self, to: &str) -> bool {
-        run(&mut self.command(&["ping", "-c", "1", "-W", "0.3", to]), PATIENCE).status.success()
-    }
-
-    /// Waits until `to` answers; how long that took.
-    fn reaches(&self, to: &str) -> Duration {
-        eventually(&format!("{to} answers"), BACK, || self.pings(to).then_some(())).1
-    }
+fn pings(from: &Netns, to: &str) -> bool {
+    run(&mut from.command(&["ping", "-c", "1", "-W", "0.3", to]), PATIENCE).status.success()
 }
 
-impl Drop for Netns {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
-    }
+/// Waits until `to` answers; how long that took.
+fn reaches(from: &Netns, to: &str) -> Duration {
+    eventually(&format!("{to} answers"), BACK, || pings(from, to).then_some(())).1
 }
 
 /// A fabric of this name.
@@ -59,9 +29,9 @@ fn fabric(name: &str) -> Lab {
 }
 
 /// A driver for host `n`, whose address is 10.77.0.n.
-fn driver(fabric: &str, n: u8, netns: &Netns, more: &[&str]) -> Running {
+pub(crate) fn driver(fabric: &str, n: u8, netns: &Netns, more: &[&str]) -> Running {
     let (port, address) = (format!("{fabric}:h{n}"), format!("10.77.0.{n}/24"));
-    let words = ["up", "ib0", "--port", &port, "--netns", &netns.0, "--address", &address];
+    let words = ["up", "ib0", "--port", &port, "--netns", netns.name(), "--address", &address];
     Running::start(ipoib(words).args(more))
 }
 
@@ -76,7 +46,7 @@ fn a_driver_that_is_asked_to_end_leaves_nothing() {
     let (fabric, a, b) = (fabric(&new_name()), Netns::new(), Netns::new());
     let first = up(fabric.name(), 1, &a, &[]);
     let _second = up(fabric.name(), 2, &b, &[]);
-    a.reaches("10.77.0.2");
+    reaches(&a, "10.77.0.2");
     a.sh("ip address add 239.1.2.3/32 dev ib0 autojoin");
     let members = |host: &str| {
         let groups = fabric.show("groups");
@@ -95,7 +65,7 @@ fn a_driver_that_is_asked_to_end_leaves_nothing() {
     assert!(!a.sh("ip -br link").contains("ib0"));
     assert_eq!(fabric.interface("h1", "ib0")["state"], "down");
     let _again = up(fabric.name(), 1, &a, &[]);
-    a.reaches("10.77.0.2");
+    reaches(&a, "10.77.0.2");
 }
 
 #[test]
@@ -111,7 +81,7 @@ fn a_killed_driver_leaves_its_interface_to_the_next() {
     drop(first);
     assert!(a.sh("cat /sys/class/net/ib0/carrier").contains('0'));
     let _again = up(fabric.name(), 1, &a, &[]);
-    b.reaches("10.77.0.1");
+    reaches(&b, "10.77.0.1");
     let (addresses_now, row_now) = seen();
     assert_eq!(addresses_now, addresses);
     for name in ["address", "mac", "qpn", "guid"] {
@@ -124,7 +94,7 @@ fn a_new_driver_takes_over_without_a_gap() {
     let (fabric, a, b) = (fabric(&new_name()), Netns::new(), Netns::new());
     let _first = up(fabric.name(), 1, &a, &[]);
     let mut drivers = vec![up(fabric.name(), 2, &b, &[])];
-    a.reaches("10.77.0.2");
+    reaches(&a, "10.77.0.2");
     let refused = driver(fabric.name(), 2, &b, &[]).finish(PATIENCE);
     refused.exits(2).says(&["in the hands of process", "--takeover"]);
     for _ in 0..3 {
@@ -153,7 +123,7 @@ fn drivers_wait_for_a_fabric_that_went_away() {
     let mut fabric = fabric(&name);
     let drivers = [up(&name, 1, &a, &[]), up(&name, 2, &b, &[])];
     let before = a.sh("ip -o address show ib0; cat /sys/class/net/ib0/ifalias");
-    a.reaches("10.77.0.2");
+    reaches(&a, "10.77.0.2");
     let python = |netns: &Netns, words: &[&str]| {
         Running::start(netns.command(&["python3", "-uc", STREAM]).args(words))
     };
@@ -165,7 +135,7 @@ fn drivers_wait_for_a_fabric_that_went_away() {
         fabric.end(Signal::KILL);
         eventually("no carrier", BACK, || a.sh("cat /sys/class/net/ib0/carrier").contains('0').then_some(()));
         fabric = self::fabric(&name);
-        println!("back after {:?}", a.reaches("10.77.0.2"));
+        println!("back after {:?}", reaches(&a, "10.77.0.2"));
         assert_eq!(a.sh("ip -o address show ib0; cat /sys/class/net/ib0/ifalias"), before);
     }
     let last = |done: Done| done.ok().lines().last().map(str::to_owned);

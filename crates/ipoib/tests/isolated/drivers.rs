@@ -138,12 +138,12 @@ fn whoever_is_killed_the_others_keep_their_connections() {
 }
 
 /// Open descriptors of a process.
-fn descriptors(process: u32) -> usize {
+pub(crate) fn descriptors(process: u32) -> usize {
     fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
 }
 
 /// Memory of a process, in KiB.
-fn resident(process: u32) -> u64 {
+pub(crate) fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()

@@ -11,11 +11,12 @@ mod drivers;
 mod faults;
 #[path = "../lab/groups.rs"]
 mod groups;
-#[expect(dead_code, reason = "`tests/lab` uses the rest of it")]
+#[expect(dead_code, reason = "others use the rest of it")]
 #[path = "../lab/harness/mod.rs"]
 mod harness;
 #[path = "../lab/interface.rs"]
 mod interface;
+mod killings;
 #[path = "../lab/large.rs"]
 mod large;
 #[path = "../lab/neighbors.rs"]
@@ -24,10 +25,14 @@ mod neighbors;
 mod partitions;
 #[path = "../lab/ping.rs"]
 mod ping;
+#[path = "../lab/ports.rs"]
+mod ports;
 #[path = "../lab/shows.rs"]
 mod shows;
 #[path = "../lab/streams.rs"]
 mod streams;
 
-/// What every lab is started with.
-const SHAPE: &[&str] = &["--isolate"];
+/// A lab whose drivers are processes.
+fn begin(args: &[&str]) -> harness::Lab {
+    harness::Lab::run(&[&["--isolate"], args].concat())
+}

@@ -1,4 +1,4 @@
-//! Captures, as tshark reads them.
+//! What a capture holds, and who may ask for one.
 
 use std::{
     collections::BTreeSet,
@@ -8,29 +8,12 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Lab, PATIENCE, Running, TempDir, eventually, new_name, require, run},
+    harness::{
+        Lab, PATIENCE, Running, TempDir, eventually, new_name, require, run,
+        tshark::{fields, tshark},
+    },
     streams::Stream,
 };
-
-/// What tshark has to say about a file.
-fn tshark(file: &str, words: &[&str]) -> String {
-    require(&[("tshark", "tshark")]);
-    let checks = ["ip", "udp", "tcp"].map(|protocol| format!("{protocol}.check_checksum:TRUE"));
-    let mut command = Command::new("tshark");
-    command.args(["-n", "-r", file]);
-    for check in &checks {
-        command.args(["-o", check]);
-    }
-    run(command.args(words), PATIENCE).ok()
-}
-
-/// Fields of the packets that a filter lets through, one row for each.
-pub(crate) fn fields(file: &str, filter: &str, names: &[&str]) -> Vec<Vec<String>> {
-    let mut words = vec!["-Y", filter, "-T", "fields"];
-    words.extend(names.iter().flat_map(|name| ["-e", name]));
-    let said = tshark(file, &words);
-    said.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
-}
 
 /// Whatever the filter names: there must be none.
 #[track_caller]

@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, thread, time::Duration};
 
 use rustix::process::Signal;
 
-use crate::{
-    captures::fields,
-    harness::{Lab, PATIENCE, Running, TempDir, eventually, require},
-};
+use crate::harness::{Lab, PATIENCE, Running, TempDir, eventually, require, tshark::fields};
 
 /// What a client calls when something becomes of its lease: tells it, and sets the address.
 const DHCLIENT_SCRIPT: &str = r#"#!/bin/sh

@@ -9,6 +9,7 @@ mod diags;
 mod ends;
 mod faults;
 mod groups;
+#[expect(dead_code, reason = "labs of several processes are for `tests/joined`")]
 mod harness;
 mod interface;
 mod large;
@@ -19,6 +20,7 @@ mod overload;
 mod partitions;
 mod peer;
 mod ping;
+mod ports;
 mod rootless;
 mod several;
 mod shows;
@@ -27,5 +29,7 @@ mod switches;
 mod sysfs;
 mod udp;
 
-/// What every lab is started with.
-const SHAPE: &[&str] = &[];
+/// A lab in one process.
+fn begin(args: &[&str]) -> harness::Lab {
+    harness::Lab::run(args)
+}

@@ -1,15 +1,12 @@
 //! Ports that are bound to UDP sockets: labs that are one subnet, and somebody who is no lab at all.
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    process::Command,
-};
+use std::net::{SocketAddr, UdpSocket};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    harness::{Done, Lab, PATIENCE, TempDir, eventually, ipoib, new_name, require, run},
+    harness::{Done, Lab, Machines, Netns, PATIENCE, TempDir, eventually, ipoib, new_name, require, run},
     peer::Peer,
 };
 
@@ -116,63 +113,13 @@ fn labs_with_the_same_guids_are_told_to_take_numbers() {
     assert!(labs[0].pings("h1", "h2") && labs[1].pings("h1", "h2"));
 }
 
-/// Two network namespaces with a cable between them.
-struct Machines([String; 2]);
-
-impl Machines {
-    fn new() -> Self {
-        require(&[("ip", "iproute2")]);
-        let names = [new_name(), new_name()];
-        for name in &names {
-            ip(&["netns", "add", name]);
-        }
-        let [a, b] = &names;
-        ip(&["-n", a, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", b]);
-        for (name, address) in names.iter().zip(["192.0.2.1/24", "192.0.2.2/24"]) {
-            ip(&["-n", name, "address", "add", address, "dev", "wire"]);
-            ip(&["-n", name, "link", "set", "wire", "up"]);
-        }
-        let machines = Self(names);
-        machines.set_mtu("9000");
-        machines
-    }
-
-    fn set_mtu(&self, mtu: &str) {
-        for name in &self.0 {
-            ip(&["-n", name, "link", "set", "wire", "mtu", mtu]);
-        }
-    }
-
-    /// `ipoib lab ARGS` on one of them.
-    fn lab(&self, machine: usize, args: &[&str]) -> Lab {
-        let name = new_name();
-        let mut command = Command::new("ip");
-        command.args([
-            "netns",
-            "exec",
-            &self.0[machine],
-            env!("CARGO_BIN_EXE_ipoib"),
-            "lab",
-            "--name",
-            &name,
-        ]);
-        command.args(args).env_remove("RUST_LOG").env_remove("IPOIB_LAB");
-        let mut lab = Lab::with(name, &mut command);
-        lab.wait_until_it_answers();
-        lab
-    }
-}
-
-impl Drop for Machines {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            let _ = Command::new("ip").args(["netns", "delete", name]).status();
-        }
-    }
-}
-
-fn ip(words: &[&str]) {
-    run(Command::new("ip").args(words), PATIENCE).ok();
+/// `ipoib lab ARGS` on a machine.
+fn lab(machine: &Netns, args: &[&str]) -> Lab {
+    let name = new_name();
+    let words = [&[env!("CARGO_BIN_EXE_ipoib"), "lab", "--name", &name], args].concat();
+    let mut lab = Lab::with(name.clone(), &mut machine.command(&words));
+    lab.wait_until_it_answers();
+    lab
 }
 
 #[test]
@@ -188,9 +135,9 @@ switch = [{ name = "sw1", ports = 8, hosts = 2 }]
 link = [{ a = "sw1:7", udp = { local = ":4000", peer = "192.0.2.2:4000", idle = "2s" } }]
 "#,
     );
-    let east = machines.lab(0, &["--topology", &file]);
+    let east = lab(&machines.0[0], &["--topology", &file]);
     let west = || {
-        let mut lab = machines.lab(1, &["--fabric", "2", "--sm", "none"]);
+        let mut lab = lab(&machines.0[1], &["--fabric", "2", "--sm", "none"]);
         bind(&lab, "sw2:8", "192.0.2.2:4000", "192.0.2.1:4000", &["--idle", "2s"]).ok();
         lab.wait_until_up();
         lab

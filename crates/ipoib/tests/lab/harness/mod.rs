@@ -1,9 +1,15 @@
 //! A lab that runs for a test, and the program as its users call it.
+//!
+//! A lab has one of three shapes, and tests need not know which: each test program has a `begin` that makes labs of its
+//! own.
 
+mod netns;
 mod process;
 mod temp;
+pub(crate) mod tshark;
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     path::Path,
@@ -17,6 +23,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 pub(crate) use self::{
+    netns::{Machines, Netns},
     process::{Done, PATIENCE, Running, eventually, run},
     temp::TempDir,
 };
@@ -54,27 +61,60 @@ pub(crate) fn require(programs: &[(&str, &str)]) {
 pub(crate) struct Lab {
     name: String,
     running: Option<Running>,
+    beside: Beside,
+}
+
+/// What a lab of several processes has beside its first fabric.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// `ipoib up`, once for each host.
+    pub(crate) drivers: Vec<Running>,
+    /// Further fabrics.
+    pub(crate) fabrics: Vec<Lab>,
+    /// The hosts, by their names.
+    pub(crate) hosts: BTreeMap<String, Netns>,
+    /// Where the fabrics are.
+    pub(crate) machines: Option<Machines>,
+    /// Their files.
+    pub(crate) dir: Option<TempDir>,
 }
 
 impl Lab {
-    /// `ipoib lab ARGS`, up.
+    /// A lab that is up.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut lab = Self::begin(args);
+        let mut lab = crate::begin(args);
         lab.wait_until_up();
         lab
     }
 
-    /// `ipoib lab ARGS`, which answers but need not be up.
+    /// A lab that answers but need not be up.
     pub(crate) fn begin(args: &[&str]) -> Self {
+        crate::begin(args)
+    }
+
+    /// `ipoib lab ARGS`, which answers.
+    pub(crate) fn run(args: &[&str]) -> Self {
         let name = new_name();
-        let mut lab = Self::with(name.clone(), ipoib(["lab", "--name", &name]).args(crate::SHAPE).args(args));
+        let mut lab = Self::with(name.clone(), ipoib(["lab", "--name", &name]).args(args));
         lab.wait_until_it_answers();
         lab
     }
 
     /// A lab of this name that `command` starts.
     pub(crate) fn with(name: String, command: &mut Command) -> Self {
-        Self { name, running: Some(Running::start(command)) }
+        Self { name, running: Some(Running::start(command)), beside: Beside::default() }
+    }
+
+    /// The same, and what there is beside it.
+    pub(crate) fn beside(mut self, beside: Beside) -> Self {
+        self.beside = beside;
+        self
+    }
+
+    /// Kills its process, and starts another in its place.
+    pub(crate) fn replace(&mut self, command: &mut Command) {
+        drop(self.running.take());
+        self.running = Some(Running::start(command));
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -109,9 +149,17 @@ impl Lab {
         ipoib([verb, "--lab", &self.name].iter().chain(args))
     }
 
+    /// A host that is a network namespace of ours.
+    pub(crate) fn host(&self, name: &str) -> &Netns {
+        &self.beside.hosts[name]
+    }
+
     /// A command for one of the hosts.
     pub(crate) fn command(&self, host: &str, words: &[&str]) -> Command {
-        ipoib(["exec", "--lab", &self.name, host, "--"].iter().chain(words))
+        match self.beside.hosts.get(host) {
+            Some(netns) => netns.command(words),
+            None => ipoib(["exec", "--lab", &self.name, host, "--"].iter().chain(words)),
+        }
     }
 
     /// Runs a command in a host, to its end.
@@ -149,9 +197,30 @@ impl Lab {
         server
     }
 
-    /// The rows of `ipoib show NOUN --json`.
+    /// The rows of `ipoib show NOUN --json`, of all fabrics.
     #[track_caller]
     pub(crate) fn show(&self, noun: &str) -> Vec<Value> {
+        let mut rows = self.rows(noun);
+        rows.extend(self.beside.fabrics.iter().flat_map(|fabric| fabric.rows(noun)));
+        if !self.beside.fabrics.is_empty() {
+            self.name_strangers(&mut rows);
+        }
+        rows
+    }
+
+    /// A fabric knows hosts of another by their GIDs.
+    fn name_strangers(&self, rows: &mut [Value]) {
+        let fabrics = self.beside.fabrics.iter().chain([self]);
+        for host in fabrics.flat_map(|fabric| fabric.rows("hosts")) {
+            if let (Some(name), Some(guid)) = (host["name"].as_str(), host["guid"].as_str()) {
+                rows.iter_mut().for_each(|row| rename(row, &gid(guid), name));
+            }
+        }
+    }
+
+    /// The rows of one.
+    #[track_caller]
+    fn rows(&self, noun: &str) -> Vec<Value> {
         let said = run(&mut self.ipoib("show", &[noun, "--json"]), PATIENCE).ok();
         let document: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
         assert_eq!(document["schema"], 1, "{document}");
@@ -166,14 +235,16 @@ impl Lab {
         row.unwrap_or_else(|| panic!("no row for {interface} of {host}"))
     }
 
-    /// The number `name` among the counters, or drops, of `part` of `node`; what never happened may not be listed.
+    /// The number `name` among the counters, or drops, of `part` of `node`; what never happened may not be listed. Two
+    /// fabrics may have a node of one name: then it is their sum.
     #[track_caller]
     pub(crate) fn count(&self, node: &str, part: &str, name: &str) -> u64 {
         let rows = self.show("counters");
-        let row = rows.iter().find(|row| row["node"] == node && row["part"] == part);
-        let row = row.unwrap_or_else(|| panic!("nothing counts at {part} of {node}: {rows:#?}"));
-        let numbers = [&row["counters"][name], &row["drops"][name]];
-        numbers.into_iter().find_map(Value::as_u64).unwrap_or(0)
+        let found: Vec<_> = rows.iter().filter(|row| row["node"] == node && row["part"] == part).collect();
+        assert!(!found.is_empty(), "nothing counts at {part} of {node}: {rows:#?}");
+        let number =
+            |row: &Value| [&row["counters"][name], &row["drops"][name]].into_iter().find_map(Value::as_u64);
+        found.into_iter().filter_map(number).sum()
     }
 
     /// `ipoib fault link LINK FAULT [AMOUNT]`.
@@ -252,5 +323,27 @@ impl Drop for Lab {
         let status =
             status.unwrap_or_else(|| panic!("the lab has not ended {took:?} after SIGTERM: {running:?}"));
         assert!(status.success(), "the lab ended with {status}: {running:?}");
+    }
+}
+
+/// The link-local GID of the port with this GUID.
+fn gid(guid: &str) -> String {
+    let digits: String = guid.chars().filter(char::is_ascii_hexdigit).collect();
+    let low = u64::from_str_radix(&digits, 16).unwrap_or_else(|_| panic!("a GUID: {guid}"));
+    std::net::Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(low)).to_string()
+}
+
+/// Gives the port with this GID its host's name, wherever somebody knows it.
+fn rename(value: &mut Value, gid: &str, name: &str) {
+    match value {
+        Value::String(text) if text == gid => name.clone_into(text),
+        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, gid, name)),
+        Value::Object(fields) => {
+            if fields.get("gid").is_some_and(|known| known == gid) {
+                fields.insert("peer".to_owned(), name.into());
+            }
+            fields.values_mut().for_each(|value| rename(value, gid, name));
+        }
+        _ => {}
     }
 }
