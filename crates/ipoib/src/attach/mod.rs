@@ -6,6 +6,8 @@
 
 mod client;
 mod hello;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 mod record;
 mod server;
 #[cfg(test)]

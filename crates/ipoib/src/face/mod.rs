@@ -10,12 +10,16 @@ mod merge;
 mod rows;
 mod story;
 mod told;
+#[cfg(any(test, feature = "hostile"))]
+mod written;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use ib_wire::addr::{HwAddr, Mac};
 use ipoib_proto::Interface;
 
+#[cfg(any(test, feature = "hostile"))]
+pub(crate) use self::written::Written;
 pub(crate) use self::{
     faces::{Faces, Spoke},
     make::{Maker, make},

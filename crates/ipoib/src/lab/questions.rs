@@ -55,7 +55,7 @@ impl Questions {
 impl Running {
     /// Asks drivers elsewhere, if there are any, and answers when they have.
     pub(super) fn show(&mut self, noun: Noun, host: Option<String>, reply: Reply<Shown>) {
-        let asked = show::asked_for(noun).zip(self.runtime.attach.as_ref());
+        let asked = show::asked_for(noun).zip(self.runtime.attach.as_mut());
         self.questions.last += 1;
         let id = self.questions.last;
         let waiting = asked.map(|(noun, attach)| attach.ask(id, noun)).unwrap_or_default();

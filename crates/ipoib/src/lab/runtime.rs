@@ -198,9 +198,14 @@ impl Runtime {
         for _ in 0..self.burst {
             let Some(attach) = &mut self.attach else { return };
             let said = attach.read(now, connection, &mut self.lab, &self.poller, &mut self.pool);
-            let Some((client, FromDriver { nth, request })) = said else { return self.flush() };
-            if let Err(error) = self.lab.handle_request(now, client, nth, request) {
-                tracing::debug!(%error, nth, "a driver's wish");
+            let Some(said) = said else { return self.flush() };
+            match said {
+                Ok((client, FromDriver { nth, request })) => {
+                    if let Err(error) = self.lab.handle_request(now, client, nth, request) {
+                        tracing::debug!(%error, nth, "a driver's wish");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "a driver's record"),
             }
             self.carry_out();
         }

@@ -146,7 +146,7 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Maps the memory. `bell` is our end; the far side's rings by it.
+    /// Maps memory that this side has not mapped before. `bell` is our end; the far side's rings by it.
     pub fn map(memory: BorrowedFd<'_>, side: Side, bell: &Bell) -> io::Result<Self> {
         let no_ring = || io::Error::new(io::ErrorKind::InvalidData, "not the memory of two rings");
         let sealed = fcntl_get_seals(memory)?.contains(SealFlags::SHRINK);
@@ -170,16 +170,9 @@ impl Rings {
         };
         let (written, read) = (ring(to_them), ring(to_us));
         Ok(Self {
-            writer: Writer {
-                at: written.numbers().written.0.load(Ordering::Relaxed),
-                ring: written,
-                bell: bell.clone(),
-            },
-            reader: Reader {
-                at: read.numbers().read.0.load(Ordering::Relaxed),
-                ring: read,
-                bell: bell.clone(),
-            },
+            // Where we are is what we know ourselves: the far side may have written anything there.
+            writer: Writer { at: 0, ring: written, bell: bell.clone() },
+            reader: Reader { at: 0, ring: read, bell: bell.clone() },
         })
     }
 }
@@ -303,6 +296,12 @@ impl Reader {
         }
     }
 
+    /// Bytes that were read since the beginning, and would have been if all that the far side has written by now were.
+    pub fn places(&self) -> (u64, u64) {
+        let unread = self.ring.numbers().written.0.load(Ordering::Acquire).wrapping_sub(self.at);
+        (self.at, self.at + unread.min(self.ring.size as u64))
+    }
+
     /// True if there is nothing to read; then our bell rings when there is.
     pub fn sleeps(&self) -> bool {
         let numbers = self.ring.numbers();
@@ -409,6 +408,27 @@ mod tests {
         assert_eq!(guest.reader.read(&mut space).unwrap(), Some(1));
         assert_eq!(guest.reader.read(&mut space).unwrap(), Some(1));
         assert!(guest.reader.sleeps());
+    }
+
+    #[test]
+    fn a_reader_knows_where_the_end_is_whatever_it_is_told() {
+        let Pair { mut maker, mut guest, memory, .. } = pair();
+        guest.writer.write(&[b"a"]).unwrap();
+        assert_eq!(maker.reader.places(), (0, 16));
+        maker.reader.read(&mut [0; 8]).unwrap();
+        assert_eq!(maker.reader.places(), (16, 16));
+        scribble(&memory, 0, &u64::MAX.to_ne_bytes());
+        assert_eq!(maker.reader.places(), (16, 16 + u64::from(MIN_RING)));
+    }
+
+    #[test]
+    fn numbers_that_were_there_before_us_lead_nowhere() {
+        let memory = memory(MIN_RING).unwrap();
+        (0..64).for_each(|place| scribble(&memory, place * 8, &[0xfb; 8]));
+        let (bell, _other) = Bell::pair().unwrap();
+        let mut rings = Rings::map(memory.as_fd(), Side::Guest, &bell).unwrap();
+        assert_eq!(rings.writer.write(&[b"a"]), Err(Broken::Place));
+        assert_eq!(rings.reader.read(&mut [0; 8]), Err(Broken::Place));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who gets which port.
 
-use std::os::fd::AsFd;
+use std::{collections::VecDeque, os::fd::AsFd};
 
 use anyhow::{Context, Result};
 use ib_fabric::PortId;
@@ -198,6 +198,6 @@ impl Attach {
         rings.reader.sleeps();
         // What the port is like is the first thing to tell.
         let untold = 1 << record::event_code(PortEvent::Down);
-        Ok(Driver { client, port, pid, rings, bell, untold, up: 0 })
+        Ok(Driver { client, port, pid, rings, bell, untold, up: 0, owed: VecDeque::new() })
     }
 }

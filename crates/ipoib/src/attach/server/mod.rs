@@ -7,7 +7,7 @@ mod admit;
 mod rows;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs,
     io::{Read, Seek},
     os::fd::OwnedFd,
@@ -22,7 +22,7 @@ use ib_wire::{mad::attr::PortState, payload::Pool, time::Instant, ud::PortEvent}
 
 use super::{
     hello::{MAX_INTERFACES, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
-    record::{self, FromDriver, LONGEST},
+    record::{self, BadRecord, FromDriver, LONGEST},
 };
 use crate::{
     control::schema::{Noun, Shown},
@@ -38,6 +38,10 @@ use crate::{
 pub(crate) const FIRST_TOKEN: u64 = 1 << 48;
 /// Connections at one time.
 const MAX_CONNECTIONS: usize = 1 << 14;
+/// What is taken of one connection before others have their turn, in messages.
+const BURST: usize = 16;
+/// Questions a driver may owe answers to; of more, it has forgotten the first.
+const MAX_OWED: usize = 16;
 /// Longest answer to a question, in bytes.
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -125,6 +129,8 @@ struct Driver {
     untold: u8,
     /// Its interfaces that carry traffic.
     up: usize,
+    /// Questions it has not answered.
+    owed: VecDeque<u64>,
 }
 
 /// What a driver said to a question.
@@ -184,7 +190,8 @@ impl Attach {
         Heard::Ring(id)
     }
 
-    /// The next thing that the driver of a connection wants, in a buffer of the pool's.
+    /// The next thing that the driver of a connection wants, in a buffer of the pool's. What makes no sense is counted,
+    /// and takes its turn as all else.
     pub(crate) fn read(
         &mut self,
         now: Instant,
@@ -192,22 +199,20 @@ impl Attach {
         lab: &mut Lab,
         poller: &Poller,
         pool: &mut Pool,
-    ) -> Option<(ClientId, FromDriver)> {
+    ) -> Option<Result<(ClientId, FromDriver), BadRecord>> {
         loop {
             let driver = self.connections.get_mut(&id)?.driver.as_mut()?;
             let counters = &mut self.identities.get_mut(&driver.port)?.counters;
             let mut buffer = pool.take();
             match Arc::get_mut(&mut buffer).map(|space| driver.rings.reader.read(space)) {
-                Some(Ok(Some(len))) => match record::from_driver(buffer, len) {
-                    Ok(record) => {
-                        counters.from_driver += 1;
-                        return Some((driver.client, record));
+                Some(Ok(Some(len))) => {
+                    let record = record::from_driver(buffer, len);
+                    match record {
+                        Ok(_) => counters.from_driver += 1,
+                        Err(_) => counters.drops.driver_bad_record += 1,
                     }
-                    Err(error) => {
-                        tracing::debug!(pid = driver.pid, %error, "record of a driver");
-                        counters.drops.driver_bad_record += 1;
-                    }
-                },
+                    return Some(record.map(|record| (driver.client, record)));
+                }
                 Some(Ok(None)) | None => {
                     pool.give(buffer);
                     if driver.rings.reader.sleeps() {
@@ -263,12 +268,20 @@ impl Attach {
     }
 
     /// Asks all drivers what they have to show; whom it asked.
-    pub(crate) fn ask(&self, id: u64, noun: Noun) -> Vec<ClientId> {
+    pub(crate) fn ask(&mut self, id: u64, noun: Noun) -> Vec<ClientId> {
         let question = emit(&ToDriver::Show { id, noun });
-        let asked = self.clients.iter().filter(|(_, connection)| {
-            self.connections.get(connection).is_some_and(|c| c.packets.send(&question, &[]).is_ok())
-        });
-        asked.map(|(client, _)| *client).collect()
+        let mut asked = Vec::new();
+        for connection in self.connections.values_mut() {
+            let Some(driver) = &mut connection.driver else { continue };
+            if connection.packets.send(&question, &[]).is_ok() {
+                driver.owed.push_back(id);
+                if driver.owed.len() > MAX_OWED {
+                    driver.owed.pop_front();
+                }
+                asked.push(driver.client);
+            }
+        }
+        asked
     }
 
     /// Answers that have come.
@@ -310,7 +323,7 @@ impl Attach {
     /// Takes what a connection says.
     fn listen(&mut self, now: Instant, id: u32, lab: &mut Lab, poller: &Poller) {
         let mut space = vec![0; MAX_MESSAGE];
-        loop {
+        for _ in 0..BURST {
             let Some(connection) = self.connections.get(&id) else { return };
             let mut fds = Vec::new();
             let said = match connection.packets.receive_with(&mut space, &mut fds) {
@@ -336,6 +349,9 @@ impl Attach {
         match read(said)? {
             ToFabric::Up { interfaces } => driver.up = interfaces.min(MAX_INTERFACES),
             ToFabric::Shown { id } => {
+                // What it owes no longer was waited for long enough. Reading it is work, so nobody may ask us to.
+                let Some(place) = driver.owed.iter().position(|owed| *owed == id) else { return Ok(()) };
+                driver.owed.remove(place);
                 let client = driver.client;
                 let shown = fds.into_iter().next().and_then(read_shown);
                 self.answers.push(Answer { id, client, shown });
@@ -374,14 +390,17 @@ impl Attach {
         }
     }
 
-    /// Ends a connection. What its driver still said is done first.
+    /// Ends a connection. What its driver has said by now is done first; it may live, and go on writing.
     fn close(&mut self, now: Instant, id: u32, lab: &mut Lab, poller: &Poller) {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         let _ = poller.remove(&connection.packets);
         let Some(mut driver) = connection.driver.take() else { return };
         let _ = poller.remove(&driver.bell);
         let mut space = vec![0; LONGEST];
-        while let Ok(Some(len)) = driver.rings.reader.read(&mut space) {
+        let (_, end) = driver.rings.reader.places();
+        while driver.rings.reader.places().0 < end
+            && let Ok(Some(len)) = driver.rings.reader.read(&mut space)
+        {
             if let Ok(FromDriver { nth, request }) = record::from_driver(space[..len].into(), len) {
                 let _ = lab.handle_request(now, driver.client, nth, request);
             }
@@ -393,10 +412,12 @@ impl Attach {
     }
 }
 
-/// Reads an answer. The file may be of any length, and may change while it is read: it is only read.
+/// Reads an answer. The file may be of any length, and may change while it is read: it is only read. It must be in
+/// memory, which only files of that kind have seals to show for: reading others may take as long as somebody likes.
 fn read_shown(file: OwnedFd) -> Option<Shown> {
     let mut file = fs::File::from(file);
     let mut text = Vec::new();
+    rustix::fs::fcntl_get_seals(&file).ok()?;
     file.metadata().ok().filter(|meta| meta.is_file() && meta.len() <= MAX_ANSWER)?;
     // The writer left its place at the end.
     file.rewind().ok()?;
