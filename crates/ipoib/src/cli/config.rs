@@ -9,11 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::Spanned;
 
-use super::args::{AttachArgs, FabricArgs, ManagerArgs, SmArg, UpArgs};
+use super::{
+    args::{AttachArgs, FabricArgs, ManagerArgs, SmArg, UpArgs},
+    plan::{FileText, file_mode, read_topology},
+    up::{Port, address, child},
+};
 use crate::os::ring::{MAX_RING, MIN_RING};
 
 /// `up --config`.
@@ -21,12 +25,12 @@ use crate::os::ring::{MAX_RING, MIN_RING};
 #[serde(deny_unknown_fields)]
 struct UpFile {
     interface: Option<String>,
-    port: Option<String>,
+    port: Option<Spanned<String>>,
     netns: Option<String>,
     #[serde(default)]
-    addresses: Vec<String>,
+    addresses: Vec<Spanned<String>>,
     #[serde(default)]
-    children: Vec<String>,
+    children: Vec<Spanned<String>>,
     max_address_vector: Option<Spanned<i64>>,
     tx_ring_size: Option<Spanned<i64>>,
     state: Option<PathBuf>,
@@ -40,15 +44,16 @@ struct UpFile {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FabricFile {
-    topology: Option<PathBuf>,
+    topology: Option<Spanned<String>>,
     name: Option<String>,
+    fabric: Option<Spanned<i64>>,
     sm: Option<Sm>,
     sm_node: Option<String>,
     opensm_config: Option<PathBuf>,
-    partitions: Option<PathBuf>,
+    partitions: Option<Spanned<String>>,
     lids: Option<PathBuf>,
     attach: Option<PathBuf>,
-    attach_mode: Option<String>,
+    attach_mode: Option<Spanned<String>>,
     ring_size: Option<Spanned<i64>>,
     capture: Option<PathBuf>,
     seed: Option<u64>,
@@ -85,6 +90,27 @@ impl File {
         format!("{}:{}", self.path.display(), before.matches('\n').count() + 1)
     }
 
+    /// A text, if `read` can make something of it.
+    fn text<T>(
+        &self,
+        name: &str,
+        value: Spanned<String>,
+        read: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<String> {
+        read(value.get_ref()).map_err(|error| anyhow!("{}: {name}: {error:#}", self.place(value.span())))?;
+        Ok(value.into_inner())
+    }
+
+    /// The same of each.
+    fn texts<T>(
+        &self,
+        name: &str,
+        values: impl IntoIterator<Item = Spanned<String>>,
+        read: impl Fn(&str) -> Result<T>,
+    ) -> Result<Vec<String>> {
+        values.into_iter().map(|value| self.text(name, value, &read)).collect()
+    }
+
     /// A number, if it is within its range.
     fn number<T: TryFrom<i64>>(
         &self,
@@ -108,13 +134,16 @@ impl UpArgs {
         let Some(path) = self.config.take() else { return Ok(self) };
         let (file, said) = File::read::<UpFile>(&path)?;
         self.interface = self.interface.or(said.interface);
-        self.port = self.port.or(said.port);
+        let port = said.port.map(|text| file.text("port", text, Port::read)).transpose()?;
+        let addresses = file.texts("addresses", said.addresses, address)?;
+        let children = file.texts("children", said.children, child)?;
+        self.port = self.port.or(port);
         self.netns = self.netns.or(said.netns);
         if self.addresses.is_empty() {
-            self.addresses = said.addresses;
+            self.addresses = addresses;
         }
         if self.children.is_empty() {
-            self.children = said.children;
+            self.children = children;
         }
         let handles = file.number("max_address_vector", said.max_address_vector, 1..(1 << 16) + 1)?;
         self.max_address_vector = self.max_address_vector.or(handles);
@@ -137,23 +166,34 @@ impl FabricArgs {
             Sm::Opensm => SmArg::Opensm,
             Sm::None => SmArg::None,
         };
+        let size = said.ring_size.as_ref().map(Spanned::span);
+        let ring_size = file.number("ring_size", said.ring_size, sizes)?;
+        if let (Some(span), Some(size)) = (size, ring_size.filter(|size: &u32| !size.is_power_of_two())) {
+            bail!("{}: ring_size is {size}: it must be a power of two", file.place(span));
+        }
+        let topology = |text: &str| read_topology(text.as_ref());
+        let topology = said.topology.map(|text| file.text("topology", text, topology)).transpose()?;
+        let partitions = |text: &str| FileText::read(text.into());
+        let partitions = said.partitions.map(|text| file.text("partitions", text, partitions)).transpose()?;
+        let mode = said.attach_mode.map(|text| file.text("attach_mode", text, file_mode)).transpose()?;
         let Self { manager, attach, mut run, .. } = self;
+        run.fabric = run.fabric.or(file.number("fabric", said.fabric, 0..256)?);
         run.capture = run.capture.or(said.capture);
         run.seed = run.seed.or(said.seed);
         Ok(Self {
-            topology: self.topology.or_else(|| said.topology.map(Into::into)),
+            topology: self.topology.or_else(|| topology.map(Into::into)),
             name: self.name.or(said.name),
             manager: ManagerArgs {
                 sm: manager.sm.or_else(|| said.sm.map(sm)),
                 sm_node: manager.sm_node.or(said.sm_node),
                 opensm_config: manager.opensm_config.or(said.opensm_config),
-                partitions: manager.partitions.or(said.partitions),
+                partitions: manager.partitions.or(partitions.map(Into::into)),
                 lids: manager.lids.or(said.lids),
             },
             attach: AttachArgs {
                 attach: attach.attach.or(said.attach),
-                attach_mode: attach.attach_mode.or(said.attach_mode),
-                ring_size: attach.ring_size.or(file.number("ring_size", said.ring_size, sizes)?),
+                attach_mode: attach.attach_mode.or(mode),
+                ring_size: attach.ring_size.or(ring_size),
             },
             run,
             config: None,
@@ -170,18 +210,30 @@ mod tests {
         *,
     };
 
-    fn up(text: &str, words: &[&str]) -> Result<UpArgs> {
+    /// What `ipoib VERB --config FILE WORDS` reads, and then does.
+    fn parsed<T>(verb: &[&str], text: &str, words: &[&str], then: impl FnOnce(Verb) -> T) -> T {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("ipoib-config-{}-{number}", std::process::id()));
         fs::write(&path, text).unwrap();
-        let words = [&["ipoib", "up", "--config", path.to_str().unwrap()], words].concat();
-        let Verb::Up(args) = Args::try_parse_from(words).unwrap().verb else {
-            unreachable!("`up` was given")
-        };
-        let args = args.with_file();
+        let words = [&["ipoib"], verb, &["--config", path.to_str().unwrap()], words].concat();
+        let done = then(Args::try_parse_from(words).unwrap().verb);
         fs::remove_file(path).unwrap();
-        args
+        done
+    }
+
+    fn up(text: &str, words: &[&str]) -> Result<UpArgs> {
+        parsed(&["up"], text, words, |verb| match verb {
+            Verb::Up(args) => args.with_file(),
+            _ => unreachable!("`up` was given"),
+        })
+    }
+
+    fn fabric(text: &str) -> Result<FabricArgs> {
+        parsed(&["fabric", "run"], text, &[], |verb| match verb {
+            Verb::Fabric(FabricVerb::Run(args)) => args.with_file(),
+            _ => unreachable!("`fabric run` was given"),
+        })
     }
 
     #[test]
@@ -203,6 +255,36 @@ mod tests {
         let kind = why("max_address_vector = \"many\"\n");
         assert!(kind.contains(":1: invalid type: string \"many\""), "{kind}");
         assert!(why("port = \n").contains(":1: "));
+        for (text, says) in [
+            ("wait = true\nport = \"lab\"\n", ":2: port: lab: write FABRIC:HOST"),
+            ("addresses = [\"fd77::1/64\",\n\"10.77.0.1\"]\n", ":2: addresses: `10.77.0.1` is no address"),
+            ("children = [\"zz\"]\n", ":1: children: `zz` is no partition"),
+        ] {
+            assert!(why(text).contains(says), "{}", why(text));
+        }
+    }
+
+    #[test]
+    fn so_it_is_for_a_fabric() {
+        let args = fabric("topology = \"star:2\"\nfabric = 3\nattach_mode = \"0660\"\nring_size = 524288\n")
+            .unwrap();
+        assert_eq!((args.run.fabric, args.attach.ring_size), (Some(3), Some(1 << 19)));
+        for (text, says) in [
+            (
+                "\ntopology = \"blob:3\"\n",
+                ":2: topology: no such file: there is no generator `blob`: use one of",
+            ),
+            ("topology = \"/no/such.net\"\n", ":1: topology: /no/such.net: cannot read"),
+            ("partitions = \"/no/such.conf\"\n", ":1: partitions: /no/such.conf: cannot read"),
+            ("attach_mode = \"999\"\n", ":1: attach_mode: 999: write a file mode in octal, such as 0660"),
+            ("ring_size = 300000\n", ":1: ring_size is 300000: it must be a power of two"),
+            ("ring_size = 30\n", ":1: ring_size is 30: it must be within 262144 to 67108864"),
+            ("fabric = 256\n", ":1: fabric is 256: it must be within 0 to 255"),
+            ("sm = \"ours\"\n", ":1: unknown variant `ours`, expected one of `embedded`, `opensm`, `none`"),
+        ] {
+            let why = format!("{:#}", fabric(text).unwrap_err());
+            assert!(why.contains(says), "{why}");
+        }
     }
 
     #[test]

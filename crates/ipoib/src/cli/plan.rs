@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, ffi::OsString, fs, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use ib_fabric::topology::{self, GENERATORS, Topology};
 use ib_wire::addr::PKey;
 
@@ -93,7 +93,7 @@ pub struct FileText {
 }
 
 impl FileText {
-    fn read(path: PathBuf) -> Result<Self> {
+    pub(super) fn read(path: PathBuf) -> Result<Self> {
         let text = fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
         Ok(Self { path, text })
     }
@@ -124,7 +124,7 @@ impl LabPlan {
     pub(super) fn of_fabric(args: FabricArgs) -> Result<Self> {
         let FabricArgs { topology, name, manager, attach, run, .. } = args.with_file()?;
         let topology = topology.context("no topology: name one, or write topology = ... into the file")?;
-        let mut topology = read_topology(&topology)?;
+        let mut topology = read_topology(&topology).context("--topology")?;
         if let Some(number) = run.fabric {
             topology.set_fabric_number(number);
         }
@@ -153,9 +153,7 @@ impl AttachArgs {
     fn plan(self) -> Result<AttachPlan> {
         let mut config = AttachConfig::default();
         if let Some(mode) = &self.attach_mode {
-            let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o777);
-            config.mode = bits
-                .with_context(|| format!("--attach-mode {mode}: write a file mode in octal, such as 0660"))?;
+            config.mode = file_mode(mode).map_err(|error| anyhow!("--attach-mode {error}"))?;
         }
         if let Some(size) = self.ring_size {
             if !size.is_power_of_two() || !(MIN_RING..=MAX_RING).contains(&size) {
@@ -165,6 +163,12 @@ impl AttachArgs {
         }
         Ok(AttachPlan { socket: self.attach, config })
     }
+}
+
+/// Reads `0660`.
+pub(super) fn file_mode(text: &str) -> Result<u32> {
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777);
+    bits.with_context(|| format!("{text}: write a file mode in octal, such as 0660"))
 }
 
 /// Who manages the subnet, where the topology allows it.
@@ -194,21 +198,21 @@ fn sm_choice(args: &ManagerArgs, topology: &Topology) -> Result<SmChoice> {
 }
 
 /// A generator's word is that generator, also if there is a file of the name; write `./pair` for the file.
-fn read_topology(given: &OsStr) -> Result<Topology> {
+pub(super) fn read_topology(given: &OsStr) -> Result<Topology> {
     let words = GENERATORS.iter().map(|help| help.usage.split(':').next().unwrap_or_default());
     let is_generator = |text: &str| {
         let word = text.split(':').next().unwrap_or_default();
         words.clone().any(|known| known == word)
     };
     match given.to_str() {
-        Some(text) if is_generator(text) => topology::generate(text).context("--topology"),
+        Some(text) if is_generator(text) => Ok(topology::generate(text)?),
         Some(text) if !text.contains(['/', '.']) && !PathBuf::from(text).exists() => {
             // Neither: the generator's complaint lists what there is.
-            topology::generate(text).context("--topology: no such file")
+            topology::generate(text).context("no such file")
         }
         _ => {
-            let file = FileText::read(given.into()).context("--topology")?;
-            topology::parse(&file.path.display().to_string(), &file.text).context("--topology")
+            let file = FileText::read(given.into())?;
+            Ok(topology::parse(&file.path.display().to_string(), &file.text)?)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{args::UpArgs, plan::children};
 use crate::{
@@ -18,7 +18,7 @@ impl UpPlan {
         let args = args.with_file()?;
         let port =
             args.port.context("no port: give --port FABRIC:HOST, or write port = ... into the file")?;
-        let Port { fabric, node, port } = Port::read(&port)?;
+        let Port { fabric, node, port } = Port::read(&port).map_err(|error| anyhow!("--port {error}"))?;
         let socket =
             if fabric.contains('/') { PathBuf::from(&fabric) } else { rundir::path(&fabric).join(SOCKET) };
         let given = args.children.iter().map(|text| child(text).with_context(|| format!("--child {text}")));
@@ -51,16 +51,15 @@ impl UpPlan {
 
 /// What `--port` says.
 #[derive(Debug, PartialEq, Eq)]
-struct Port {
+pub(super) struct Port {
     fabric: String,
     node: String,
     port: u8,
 }
 
 impl Port {
-    fn read(text: &str) -> Result<Self> {
-        let wrong =
-            || format!("--port {text}: write FABRIC:HOST, such as lab:h1, or lab:h1:2 for its second port");
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let wrong = || format!("{text}: write FABRIC:HOST, such as lab:h1, or lab:h1:2 for its second port");
         let (before, last) = text.rsplit_once(':').with_context(wrong)?;
         let (fabric, node, port) = match (last.parse::<u8>(), before.rsplit_once(':')) {
             (Ok(port), Some((fabric, node))) => (fabric, node, port),
@@ -73,11 +72,11 @@ impl Port {
     }
 }
 
-fn address(text: &str) -> Result<Assigned> {
+pub(super) fn address(text: &str) -> Result<Assigned> {
     text.parse().map_err(anyhow::Error::msg)
 }
 
-fn child(text: &str) -> Result<(ib_wire::addr::PKey, Vec<Assigned>)> {
+pub(super) fn child(text: &str) -> Result<(ib_wire::addr::PKey, Vec<Assigned>)> {
     let mut words = text.split(',');
     let key = children(&[words.next().unwrap_or_default().to_owned()])?;
     let key = key.first().copied().context("no P_Key")?;
