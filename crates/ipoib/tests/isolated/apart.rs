@@ -1,6 +1,9 @@
 //! A fabric and its drivers, each started by hand, in network namespaces of `ip netns`.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
@@ -41,6 +44,7 @@ fn up(fabric: &str, n: u8, netns: &Netns, more: &[&str]) -> Running {
     driver
 }
 
+/// F14, under load both ways.
 #[test]
 fn a_driver_that_is_asked_to_end_leaves_nothing() {
     let (fabric, a, b) = (fabric(&new_name()), Netns::new(), Netns::new());
@@ -56,6 +60,9 @@ fn a_driver_that_is_asked_to_end_leaves_nothing() {
         ports.count()
     };
     eventually("the group", BACK, || (members("h1") >= 3).then_some(()));
+    let flood = |from: &Netns, to| Running::start(&mut from.command(&["ping", "-q", "-f", "-s", "8192", to]));
+    let load = [flood(&a, "10.77.0.2"), flood(&b, "10.77.0.1")];
+    thread::sleep(Duration::from_millis(300));
     let start = Instant::now();
     first.signal(Signal::TERM);
     first.finish(Duration::from_secs(2)).exits(0);
@@ -64,6 +71,7 @@ fn a_driver_that_is_asked_to_end_leaves_nothing() {
     assert!(members("h2") > 0);
     assert!(!a.sh("ip -br link").contains("ib0"));
     assert_eq!(fabric.interface("h1", "ib0")["state"], "down");
+    drop(load);
     let _again = up(fabric.name(), 1, &a, &[]);
     reaches(&a, "10.77.0.2");
 }

@@ -2,14 +2,14 @@
 //! who talk to them notice, and only for a while.
 
 use std::{
-    fs, thread,
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    harness::{Lab, PATIENCE, eventually},
+    harness::{Lab, PATIENCE, descriptors, eventually, resident},
     streams::Stream,
 };
 
@@ -111,7 +111,7 @@ fn whoever_is_killed_the_others_keep_their_connections() {
             lab.spawn(&format!("h{host}"), &["sh", "-c", &(pings.collect::<String>() + "wait")])
         })
         .collect();
-    let (start, descriptors) = (Instant::now(), descriptors(lab.id()));
+    let (start, had) = (Instant::now(), descriptors(lab.id()));
     let memory = resident(lab.id());
     let mut killed = 0;
     for n in 0..KILLS {
@@ -130,21 +130,9 @@ fn whoever_is_killed_the_others_keep_their_connections() {
         back(&lab, "h1", &format!("h{host}"));
         back(&lab, &format!("h{host}"), "h1");
     }
-    let now = || (self::descriptors(lab.id()) <= descriptors).then_some(());
+    let now = || (descriptors(lab.id()) <= had).then_some(());
     eventually("descriptors are where they were", BACK, now);
     let grown = resident(lab.id()).saturating_sub(memory);
     assert!(grown < 32 << 10, "{grown} KiB more");
     lab.end(Signal::INT).exits(0);
-}
-
-/// Open descriptors of a process.
-pub(crate) fn descriptors(process: u32) -> usize {
-    fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
-}
-
-/// Memory of a process, in KiB.
-pub(crate) fn resident(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
 }

@@ -11,8 +11,7 @@ use rustix::process::Signal;
 
 use crate::{
     apart,
-    drivers::{descriptors, resident},
-    harness::{Beside, Lab, Netns, PATIENCE, Running, eventually, ipoib, new_name},
+    harness::{Beside, Lab, Netns, PATIENCE, Running, descriptors, eventually, ipoib, new_name, resident},
     streams::Stream,
 };
 

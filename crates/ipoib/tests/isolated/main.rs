@@ -7,6 +7,8 @@ mod captures;
 #[path = "../lab/dhcp.rs"]
 mod dhcp;
 mod drivers;
+#[path = "../lab/ends.rs"]
+mod ends;
 #[path = "../lab/faults.rs"]
 mod faults;
 #[path = "../lab/groups.rs"]
@@ -32,7 +34,10 @@ mod shows;
 #[path = "../lab/streams.rs"]
 mod streams;
 
+/// What every lab is started with.
+const SHAPE: &[&str] = &["--isolate"];
+
 /// A lab whose drivers are processes.
 fn begin(args: &[&str]) -> harness::Lab {
-    harness::Lab::run(&[&["--isolate"], args].concat())
+    harness::Lab::run(&[SHAPE, args].concat())
 }

@@ -55,8 +55,8 @@ fn a_lab_ends_when_it_is_told_to_stop() {
 fn a_killed_lab_leaves_nothing_and_its_name_is_free() {
     let name = new_name();
     let script = "readlink /proc/self/ns/net; exec sleep 600";
-    let words = ["lab", "--name", &name, "--topology", "star:2", "--", "sh", "-c", script];
-    let mut lab = Running::start(&mut ipoib(words));
+    let words = [&["lab", "--name", &name, "--topology", "star:2"], crate::SHAPE].concat();
+    let mut lab = Running::start(ipoib(&words).args(["--", "sh", "-c", script]));
     lab.wait_for("net:[", PATIENCE);
     let ns = lab.stdout().trim().to_owned();
     assert!(!inhabitants(&ns).is_empty(), "{ns}");
@@ -65,7 +65,7 @@ fn a_killed_lab_leaves_nothing_and_its_name_is_free() {
     eventually("the command dies with the lab", PATIENCE, || inhabitants(&ns).is_empty().then_some(()));
     assert_eq!(leftovers(&name), [""; 0]);
 
-    let mut next = Lab::with(name.clone(), &mut ipoib(["lab", "--name", &name, "--topology", "star:2"]));
+    let mut next = Lab::with(name.clone(), &mut ipoib(&words));
     next.wait_until_up();
     assert!(next.pings("h1", "h2"));
     next.end(Signal::TERM).exits(0);

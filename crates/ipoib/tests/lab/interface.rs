@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Lab, PATIENCE, eventually, require};
+use crate::harness::{Lab, PATIENCE, descriptors, eventually, require, resident};
 
 fn ip_json(lab: &Lab, host: &str, words: &[&str]) -> Value {
     let said = lab.exec(host, &[&["ip", "-j"], words].concat()).ok();
@@ -58,7 +58,17 @@ fn an_interface_keeps_its_address_when_it_is_set_down_and_up() {
             .collect::<Vec<_>>()
     };
     let before = alike(&lab);
-    lab.sh("h1", "for i in $(seq 100); do ip link set ib0 down; ip link set ib0 up; done");
+    // The lab, and the driver where that is a process of its own.
+    let driver = lab.interface("h1", "ib0")["driver"].as_u64().map(|number| u32::try_from(number).unwrap());
+    let processes: Vec<u32> = [Some(lab.id()), driver].into_iter().flatten().collect();
+    let had: Vec<_> = processes.iter().map(|process| (descriptors(*process), resident(*process))).collect();
+    lab.sh(
+        "h1",
+        "for i in $(seq 100); do
+            ip link set ib0 down; ip link set ib0 up
+            ip address add 10.99.0.1/24 dev ib0; ip address del 10.99.0.1/24 dev ib0
+        done",
+    );
     // No `arp -d`, no ping from h1: the peer finds it by itself.
     for to in ["10.77.0.1", "fd77::1"] {
         let ((), took) = eventually(to, Duration::from_secs(2), || lab.pings("h2", to).then_some(()));
@@ -67,6 +77,13 @@ fn an_interface_keeps_its_address_when_it_is_set_down_and_up() {
     assert_eq!(alike(&lab), before);
     let handles = lab.show("neighbors").len();
     assert!(handles <= 4, "{handles} neighbors for two hosts");
+    for (process, (open, memory)) in processes.into_iter().zip(had) {
+        eventually("descriptors are where they were", PATIENCE, || {
+            (descriptors(process) <= open).then_some(())
+        });
+        let grown = resident(process).saturating_sub(memory);
+        assert!(grown < 8 << 10, "{grown} KiB more");
+    }
 }
 
 #[test]

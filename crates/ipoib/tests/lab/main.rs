@@ -29,7 +29,10 @@ mod switches;
 mod sysfs;
 mod udp;
 
+/// What every lab is started with.
+const SHAPE: &[&str] = &[];
+
 /// A lab in one process.
 fn begin(args: &[&str]) -> harness::Lab {
-    harness::Lab::run(args)
+    harness::Lab::run(&[SHAPE, args].concat())
 }

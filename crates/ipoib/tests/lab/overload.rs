@@ -1,8 +1,6 @@
 //! Everybody sends to one as fast as it can.
 
-use std::fs;
-
-use crate::harness::{Lab, PATIENCE, require};
+use crate::harness::{Lab, PATIENCE, require, resident};
 
 /// Small datagrams to nobody's port, four seconds long.
 const FLOOD: &str = "
@@ -39,11 +37,4 @@ fn a_flooded_host_still_talks_to_others_and_the_lab_does_not_grow() {
     }
     let (first, second) = (memory[0], memory[1]);
     assert!(second < first + 2048, "KiB after the first flood and the second: {memory:?}");
-}
-
-/// KiB of memory that a process has.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the lab runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
-    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number")
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     netns::{Machines, Netns},
-    process::{Done, PATIENCE, Running, eventually, run},
+    process::{Done, PATIENCE, Running, descriptors, eventually, resident, run},
     temp::TempDir,
 };
 

@@ -186,6 +186,18 @@ pub(crate) fn eventually<T>(
     }
 }
 
+/// Open descriptors of a process.
+pub(crate) fn descriptors(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
+/// Memory that a process occupies, in KiB.
+pub(crate) fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 /// How often a wait looks.
 const TICK: Duration = Duration::from_millis(5);
 
