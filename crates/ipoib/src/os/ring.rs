@@ -109,8 +109,9 @@ impl Ring {
         unsafe { self.mapping.start.cast::<Numbers>().add(self.which).as_ref() }
     }
 
-    /// Where the byte number `at` of the ring lies.
-    fn byte(&self, at: u64) -> NonNull<u8> {
+    /// Where the `len` bytes from number `at` on lie, which are in one piece.
+    fn piece(&self, at: u64, len: usize) -> NonNull<u8> {
+        debug_assert!(len <= self.to_end(at), "{len} bytes at {at} lead out of the ring");
         let offset = HEAD + self.which * self.size + self.offset(at);
         // SAFETY: `offset` is within the mapping: two rings of `size` bytes follow its head.
         unsafe { self.mapping.start.add(offset) }
@@ -208,7 +209,13 @@ impl Writer {
         for piece in pieces {
             // SAFETY: the record lies in one piece within the ring; the far side may read it at the same time, which
             // is its own affair.
-            unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), self.ring.byte(to).as_ptr(), piece.len()) };
+            unsafe {
+                ptr::copy_nonoverlapping(
+                    piece.as_ptr(),
+                    self.ring.piece(to, piece.len()).as_ptr(),
+                    piece.len(),
+                )
+            };
             to += piece.len() as u64;
         }
         self.at += occupied(len) as u64;
@@ -242,7 +249,7 @@ impl Writer {
 
     fn put_length(&self, length: u64) {
         // SAFETY: records begin at multiples of eight, so there are eight bytes, and they are aligned.
-        unsafe { self.ring.byte(self.at).cast::<u64>().as_ptr().write_volatile(length) };
+        unsafe { self.ring.piece(self.at, LENGTH).cast::<u64>().as_ptr().write_volatile(length) };
     }
 }
 
@@ -270,7 +277,7 @@ impl Reader {
             }
             let to_end = self.ring.to_end(self.at);
             // SAFETY: as for `put_length`; the far side may write it at the same time, so it is read but once.
-            let length = unsafe { self.ring.byte(self.at).cast::<u64>().as_ptr().read_volatile() };
+            let length = unsafe { self.ring.piece(self.at, LENGTH).cast::<u64>().as_ptr().read_volatile() };
             if length == SKIP {
                 if to_end as u64 > there {
                     return Err(Broken::Length);
@@ -286,7 +293,7 @@ impl Reader {
             {
                 return Err(Broken::Length);
             }
-            let from = self.ring.byte(self.at + LENGTH as u64);
+            let from = self.ring.piece(self.at + LENGTH as u64, len);
             // SAFETY: the record lies in one piece within the ring, `into` is as long. Should the far side change the
             // bytes meanwhile, we get some of both: bytes have no wrong values, and they are looked at only here.
             unsafe { ptr::copy_nonoverlapping(from.as_ptr(), into.as_mut_ptr(), len) };
