@@ -165,3 +165,31 @@ fn start(plan: &DriverPlan, common: &[String], space: &HostSpace, dir: &Path) ->
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.spawn().with_context(|| format!("the driver of {}: cannot run it", plan.node))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn the_wait_is_doubled_until_a_driver_lives() {
+        let plan = DriverPlan {
+            host: 0,
+            node: "h1".to_owned(),
+            port: PortNum(1),
+            shares_host: false,
+            addresses: Vec::new(),
+            children: Vec::new(),
+        };
+        let start = Instant::from_secs(1);
+        let mut kept = Kept { plan, child: None, started: start, wait: FIRST_WAIT, again: None };
+        let mut ends_after = |life: Duration| {
+            kept.ended(kept.started + life, ExitStatus::from_raw(9));
+            kept.again.expect("it is to be started") - (kept.started + life)
+        };
+        let waits: Vec<_> = (0..10).map(|_| ends_after(Duration::from_millis(1)).as_millis()).collect();
+        assert_eq!(waits, [20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000]);
+        assert_eq!(ends_after(SOUND).as_millis(), 20);
+    }
+}

@@ -161,7 +161,6 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     running.runtime.serve_programs(running.dir.path())?;
     if shape != Shape::Together {
         let socket = attach.socket.unwrap_or_else(|| running.dir.path().join(attach::SOCKET));
-        let _ = fs::remove_file(&socket);
         running.runtime.serve_drivers(&socket, attach.config)?;
     }
     if let Some(path) = capture {

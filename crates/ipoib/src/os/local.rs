@@ -6,9 +6,9 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::PermissionsExt,
+        unix::fs::{FileTypeExt, PermissionsExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -26,9 +26,13 @@ pub const MAX_FDS: usize = 4;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// A socket in the file system that takes connections of sequenced packets. None of its calls waits.
+/// A socket in the file system that takes connections of sequenced packets, and goes when this does. None of its calls
+/// waits.
 #[derive(Debug)]
-pub struct Listener(OwnedFd);
+pub struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+}
 
 impl Listener {
     /// Makes the socket at `path`, for its owner alone.
@@ -36,24 +40,44 @@ impl Listener {
         Self::bind_for(path, 0o600)
     }
 
-    /// Makes the socket at `path`, for those whom the file mode lets write.
+    /// Makes the socket at `path`, for those whom the file mode lets write. It takes the place of one that nobody listens
+    /// to any more, and of nothing else.
     pub fn bind_for(path: &Path, mode: u32) -> io::Result<Self> {
+        clear(path)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
         bind(&socket, &SocketAddrUnix::new(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         listen(&socket, BACKLOG)?;
-        Ok(Self(socket))
+        Ok(Self { socket, path: path.to_owned() })
     }
 
     /// The next connection, if one waits.
     pub fn accept(&self) -> io::Result<Option<Packets>> {
-        Ok(unless_it_waits(accept_with(&self.0, FLAGS))?.map(Packets))
+        Ok(unless_it_waits(accept_with(&self.socket, FLAGS))?.map(Packets))
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the socket of somebody who was killed.
+fn clear(path: &Path) -> io::Result<()> {
+    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !there.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+    }
+    match Packets::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else listens there")),
     }
 }
 
@@ -178,7 +202,23 @@ mod tests {
         drop((client, fds));
         assert!(server.is_over());
         assert_eq!(server.receive(&mut space).unwrap(), Some(0));
-        fs::remove_file(path).unwrap();
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_listener_takes_the_place_of_the_dead_alone() {
+        let path = std::env::temp_dir().join(format!("ipoib-place-{}", std::process::id()));
+        fs::write(&path, "somebody's").unwrap();
+        assert_eq!(Listener::bind(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
+        fs::remove_file(&path).unwrap();
+        let living = Listener::bind(&path).unwrap();
+        assert_eq!(Listener::bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(living);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        Listener::bind(&path).unwrap();
     }
 
     #[test]

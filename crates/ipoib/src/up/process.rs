@@ -230,6 +230,7 @@ impl Process {
             self.poller.add(port.bell(), token::BELL, Interest::Read).context("epoll")?;
         }
         tracing::info!(port = self.plan.port_name(), "attached");
+        notify::tell(&format!("STATUS=attached to {}", self.plan.port_name()));
         Ok(())
     }
 

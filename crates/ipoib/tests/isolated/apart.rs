@@ -1,6 +1,8 @@
 //! A fabric and its drivers, each started by hand, in network namespaces of `ip netns`.
 
 use std::{
+    fs,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -8,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Done, Lab, Netns, PATIENCE, Running, eventually, ipoib, new_name, run},
+    harness::{Done, Lab, Netns, PATIENCE, Running, TempDir, eventually, ipoib, new_name, require, run},
     streams::STREAM,
 };
 
@@ -176,4 +178,32 @@ fn what_cannot_be_done_says_what_to_do() {
     assert!(waiting.try_finish(Duration::from_millis(300)).is_none());
     let _fabric = self::fabric(&name);
     waiting.wait_for("is up on", BACK);
+}
+
+#[test]
+fn who_may_attach_is_a_matter_of_the_mode_of_the_socket() {
+    require(&[("setpriv", "util-linux")]);
+    let (dir, name) = (TempDir::new(), new_name());
+    let (program, socket) = (dir.file("ipoib"), dir.file("attach"));
+    fs::copy(env!("CARGO_BIN_EXE_ipoib"), &program).unwrap();
+    let words = ["fabric", "run", "star:2", "--name", &name, "--attach", &socket, "--attach-mode"];
+    // What is there and is not a socket stays.
+    fs::write(&socket, "mine").unwrap();
+    run(ipoib(words).arg("0600"), PATIENCE).exits(2).says(&[&socket, "no socket"]);
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "mine");
+    fs::remove_file(&socket).unwrap();
+    for mode in ["0600", "0666"] {
+        let mut fabric = Lab::with(name.clone(), ipoib(words).arg(mode));
+        fabric.wait_until_up();
+        let port = format!("{socket}:h1");
+        let mut user = Command::new("setpriv");
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups", &program, "up", "--port", &port]);
+        let done = run(user.args(["--state", &dir.file("state")]), PATIENCE);
+        // It may not make an interface either way.
+        done.exits(2);
+        let attached = fabric.show("counters").iter().any(|row| row["part"] == "driver");
+        assert_eq!(attached, mode == "0666", "{mode}: {done:?}");
+        drop(fabric);
+        assert!(!fs::exists(&socket).unwrap());
+    }
 }
