@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
     seeds.by_hand()?;
     seeds.texts()?;
     // Last, so that the others keep their numbers.
-    seeds.scenarios("link")
+    ["link", "driver", "forged"].iter().try_for_each(|target| seeds.scenarios(target))
 }
 
 struct Seeds {

@@ -7,7 +7,9 @@
 //! `fuzz/run` has libFuzzer look for such bytes; `cargo test` replays the corpus. Bytes that once broke
 //! something stay in the corpus under a name that says what.
 
+pub mod driver;
 pub mod fabric;
+pub mod forged;
 pub mod interface;
 pub mod ipoib;
 pub mod link;
@@ -23,8 +25,10 @@ mod judge;
 pub type Check = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Check); 9] = [
+pub const TARGETS: [(&str, Check); 11] = [
+    ("driver", driver::check),
     ("fabric", fabric::check),
+    ("forged", forged::check),
     ("interface", interface::check),
     ("ipoib", ipoib::check),
     ("link", link::check),
