@@ -187,7 +187,7 @@ impl FabricArgs {
                 sm: manager.sm.or_else(|| said.sm.map(sm)),
                 sm_node: manager.sm_node.or(said.sm_node),
                 opensm_config: manager.opensm_config.or(said.opensm_config),
-                partitions: manager.partitions.or(partitions.map(Into::into)),
+                partitions: manager.partitions.or_else(|| partitions.map(Into::into)),
                 lids: manager.lids.or(said.lids),
             },
             attach: AttachArgs {

@@ -134,7 +134,7 @@ impl Evil {
         let mut message = match choices.below(4) {
             0 => choices.bytes(64).to_vec(),
             1 => emit(&ToFabric::Up { interfaces: choices.below(1 << 16) }),
-            _ => emit(&ToFabric::Shown { id: self.owed.pop().unwrap_or(choices.number::<1>()) }),
+            _ => emit(&ToFabric::Shown { id: self.owed.pop().unwrap_or_else(|| choices.number::<1>()) }),
         };
         if choices.below(4) == 0 {
             choices.spoil(&mut message);
