@@ -124,7 +124,10 @@ impl Port {
             let mut buffer = pool.take();
             let Some(space) = Arc::get_mut(&mut buffer) else { return Ok(None) };
             if let Some(len) = self.rings.reader.read(space).map_err(|error| broken(&error))? {
-                return record::from_fabric(buffer, len).map(Some).map_err(|error| broken(&error));
+                let record = record::from_fabric(&buffer, len);
+                // A datagram has it as long as it lives.
+                pool.give(buffer);
+                return record.map(Some).map_err(|error| broken(&error));
             }
             pool.give(buffer);
             if self.rings.reader.sleeps() {

@@ -13,4 +13,4 @@ mod scene;
 pub use self::{evil::driver, forged::fabric};
 
 #[cfg(test)]
-pub(super) use self::{evil::Evil, scene::Scene};
+pub(super) use self::{evil::Evil, honest::Honest, scene::Scene};

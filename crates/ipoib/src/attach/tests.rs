@@ -1,13 +1,17 @@
 //! A fabric and drivers that mean it no good.
 
-use std::os::fd::AsFd;
+use std::{
+    os::fd::AsFd,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use proptest::prelude::*;
+use rustix::net::SendFlags;
 
 use super::{
     Hello, VERSION, Wanted,
     hello::{Greeting, MAX_MESSAGE, ToFabric, emit, read},
-    hostile::{self, Evil, Scene},
+    hostile::{self, Evil, Honest, Scene},
 };
 use crate::{
     control::schema::{Noun, Shown},
@@ -33,17 +37,13 @@ proptest! {
 fn what_makes_no_sense_takes_its_turn_as_all_else() {
     let mut scene = Scene::new();
     let mut evil = Evil::attach(&mut scene, None);
-    let bad = |scene: &Scene| match scene.attach.rows(Noun::Counters, &[]) {
-        Shown::Counters(rows) => rows[0].drops.get("driver_bad_record").copied().unwrap_or_default(),
-        other => panic!("{other:?}"),
-    };
     for _ in 0..1000 {
         assert!(evil.rings.writer.write(&[b"\xff\xff"]).unwrap());
     }
     scene.turn(1);
-    assert!((1..200).contains(&bad(&scene)), "{}", bad(&scene));
+    assert!((1..200).contains(&bad_records(&scene)), "{}", bad_records(&scene));
     scene.turn(20);
-    assert_eq!(bad(&scene), 1000);
+    assert_eq!(bad_records(&scene), 1000);
 
     for interfaces in 1..=64 {
         evil.packets.send(&emit(&ToFabric::Up { interfaces }), &[]).unwrap();
@@ -52,6 +52,48 @@ fn what_makes_no_sense_takes_its_turn_as_all_else() {
     assert!(scene.attach.up() < 64);
     scene.turn(10);
     assert_eq!(scene.attach.up(), 64);
+}
+
+/// It writes, rings and speaks while it has the port, while it loses it, and after that.
+#[test]
+fn a_driver_that_never_pauses_makes_nobody_wait() {
+    let mut scene = Scene::new();
+    let (mut one, mut other) = (Honest::attach(&mut scene, "h1"), Honest::attach(&mut scene, "h3"));
+    let mut evil = Evil::attach(&mut scene, None);
+    let token = evil.token;
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            while !stop.load(Ordering::Relaxed) {
+                for _ in 0..100 {
+                    let _ = evil.rings.writer.write(&[b"\xff\xff"]);
+                }
+                let _ = rustix::net::send(evil.bell.as_ref().unwrap(), &[1; 4096], flags);
+                let _ = evil.packets.send(&emit(&ToFabric::Up { interfaces: 1 }), &[]);
+            }
+        });
+        for number in 0..300 {
+            one.talk(&mut other, &mut scene, number);
+            if number == 200 {
+                let packets = Packets::connect(&scene.path).unwrap();
+                packets.send(&emit(&hello("h2", Some(token), true)), &[]).unwrap();
+                scene.turn(4);
+                assert!(!packets.is_over());
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(bad_records(&scene) > 1000, "{}", bad_records(&scene));
+}
+
+/// Those of h2.
+fn bad_records(scene: &Scene) -> u64 {
+    let Shown::Counters(rows) = scene.attach.rows(Noun::Counters, &[]) else {
+        panic!("counters are counters")
+    };
+    let row = rows.iter().find(|row| row.node == "h2").expect("it had a driver");
+    row.drops.get("driver_bad_record").copied().unwrap_or_default()
 }
 
 #[test]

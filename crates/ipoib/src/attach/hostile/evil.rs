@@ -58,9 +58,9 @@ pub fn driver(bytes: &[u8]) {
 pub(in crate::attach) struct Evil {
     pub(in crate::attach) packets: Packets,
     memory: OwnedFd,
-    bell: Option<OwnedFd>,
+    pub(in crate::attach) bell: Option<OwnedFd>,
     pub(in crate::attach) rings: Rings,
-    token: Token,
+    pub(in crate::attach) token: Token,
     /// Questions it was asked.
     owed: Vec<u64>,
 }

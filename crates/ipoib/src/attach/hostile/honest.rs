@@ -17,7 +17,7 @@ use crate::attach::{Asking, FromFabric, Port};
 const QKEY: QKey = QKey(0x0b1b);
 
 /// One of them.
-pub(super) struct Honest {
+pub(in crate::attach) struct Honest {
     port: Port,
     qpn: Qpn,
     view: Option<PortView>,
@@ -27,7 +27,7 @@ pub(super) struct Honest {
 
 impl Honest {
     /// Gets its port, and waits until it is Active.
-    pub(super) fn attach(scene: &mut Scene, node: &str) -> Self {
+    pub(in crate::attach) fn attach(scene: &mut Scene, node: &str) -> Self {
         let asking = Asking::start(&scene.path, &hello(node, None)).expect("a fabric");
         scene.turn(3);
         let (port, granted) = asking.poll().expect("no refusal").expect("an answer");
@@ -45,7 +45,7 @@ impl Honest {
     }
 
     /// A datagram gets from one to the other.
-    pub(super) fn talk(&mut self, to: &mut Self, scene: &mut Scene, number: u32) {
+    pub(in crate::attach) fn talk(&mut self, to: &mut Self, scene: &mut Scene, number: u32) {
         // Whatever came meanwhile may have filled its ring.
         to.listen();
         to.heard.clear();

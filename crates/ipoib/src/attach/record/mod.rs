@@ -184,8 +184,8 @@ pub(crate) fn of_port<'a>(event: PortEvent, view: &PortView, keys: &'a mut Vec<u
     Pieces::new(&head, keys)
 }
 
-/// Reads what a driver said. The record stands in `buffer[..len]`; the payload keeps the buffer.
-pub(crate) fn from_driver(buffer: Buffer, len: usize) -> Result<FromDriver, BadRecord> {
+/// Reads what a driver said. The record stands in `buffer[..len]`; a payload shares the buffer.
+pub(crate) fn from_driver(buffer: &Buffer, len: usize) -> Result<FromDriver, BadRecord> {
     let bytes = buffer.get(..len).ok_or(BadRecord::Length)?;
     let request = match kind_of(bytes)? {
         kind::SEND => {
@@ -199,7 +199,7 @@ pub(crate) fn from_driver(buffer: Buffer, len: usize) -> Result<FromDriver, BadR
                 global,
             };
             let (dest_qp, qkey) = (Qpn::new(head.qpn), QKey(head.qkey));
-            let payload = Payload::from_buffer(buffer.clone(), start, len);
+            let payload = Payload::from_buffer(Buffer::clone(buffer), start, len);
             PortRequest::Send(UdSend { to, dest_qp, qkey, payload, offload })
         }
         kind::MAD => {
@@ -213,7 +213,7 @@ pub(crate) fn from_driver(buffer: Buffer, len: usize) -> Result<FromDriver, BadR
 }
 
 /// Reads what a fabric said, as [`from_driver`] does.
-pub(crate) fn from_fabric(buffer: Buffer, len: usize) -> Result<FromFabric, BadRecord> {
+pub(crate) fn from_fabric(buffer: &Buffer, len: usize) -> Result<FromFabric, BadRecord> {
     let bytes = buffer.get(..len).ok_or(BadRecord::Length)?;
     Ok(match kind_of(bytes)? {
         kind::RECEIVED => {
@@ -227,7 +227,7 @@ pub(crate) fn from_fabric(buffer: Buffer, len: usize) -> Result<FromFabric, BadR
                 src_qp: Qpn::new(head.src_qp),
                 pkey: PKey(head.pkey),
                 grh: grh.map_err(|_| BadRecord::Value("the GRH"))?.map(|(grh, _)| grh),
-                payload: Payload::from_buffer(buffer.clone(), start, len),
+                payload: Payload::from_buffer(Buffer::clone(buffer), start, len),
                 offload,
             };
             FromFabric::Received { nth: head.nth.into(), datagram }

@@ -52,7 +52,7 @@ fn requests_are_read_as_they_were_written() {
     ];
     for (nth, request) in requests.iter().enumerate() {
         let (bytes, len) = buffer(&of_request(nth, request));
-        let read = from_driver(bytes, len).unwrap();
+        let read = from_driver(&bytes, len).unwrap();
         assert_eq!((read.nth, format!("{:?}", read.request)), (nth, format!("{request:?}")));
     }
 }
@@ -71,7 +71,7 @@ fn notices_are_read_as_they_were_written() {
     };
     let notice = PortNotice::Received { nth: 1, datagram: datagram.clone() };
     let (bytes, len) = buffer(&of_notice(&notice).unwrap());
-    let Ok(FromFabric::Received { nth: 1, datagram: read }) = from_fabric(bytes, len) else { panic!() };
+    let Ok(FromFabric::Received { nth: 1, datagram: read }) = from_fabric(&bytes, len) else { panic!() };
     assert_eq!(format!("{read:?}"), format!("{datagram:?}"));
     assert_eq!(*read.payload, [8; 100]);
 }
@@ -95,7 +95,7 @@ fn a_port_is_read_as_it_was_written() {
     let mut keys = Vec::new();
     for event in PortEvent::ALL {
         let (bytes, len) = buffer(&of_port(event, &view, &mut keys));
-        let Ok(FromFabric::Port { event: read, view: seen }) = from_fabric(bytes, len) else { panic!() };
+        let Ok(FromFabric::Port { event: read, view: seen }) = from_fabric(&bytes, len) else { panic!() };
         assert_eq!((read, seen), (event, view.clone()));
     }
 }
@@ -117,8 +117,8 @@ proptest! {
             *first = kind.to_ne_bytes();
         }
         let (len, buffer) = (bytes.len(), Buffer::from(bytes));
-        let _ = from_driver(buffer.clone(), len);
-        let _ = from_fabric(buffer.clone(), len);
-        prop_assert!(from_driver(buffer, len + 1).is_err());
+        let _ = from_driver(&buffer, len);
+        let _ = from_fabric(&buffer, len);
+        prop_assert!(from_driver(&buffer, len + 1).is_err());
     }
 }

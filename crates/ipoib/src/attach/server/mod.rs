@@ -206,7 +206,9 @@ impl Attach {
             let mut buffer = pool.take();
             match Arc::get_mut(&mut buffer).map(|space| driver.rings.reader.read(space)) {
                 Some(Ok(Some(len))) => {
-                    let record = record::from_driver(buffer, len);
+                    let record = record::from_driver(&buffer, len);
+                    // A datagram has it as long as it lives.
+                    pool.give(buffer);
                     match record {
                         Ok(_) => counters.from_driver += 1,
                         Err(_) => counters.drops.driver_bad_record += 1,
@@ -401,7 +403,7 @@ impl Attach {
         while driver.rings.reader.places().0 < end
             && let Ok(Some(len)) = driver.rings.reader.read(&mut space)
         {
-            if let Ok(FromDriver { nth, request }) = record::from_driver(space[..len].into(), len) {
+            if let Ok(FromDriver { nth, request }) = record::from_driver(&space[..len].into(), len) {
                 let _ = lab.handle_request(now, driver.client, nth, request);
             }
         }
