@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::{
     apart,
     harness::{Beside, Lab, Netns, PATIENCE, Running, descriptors, eventually, ipoib, new_name, resident},
-    streams::Stream,
+    streams::{STREAM, Stream},
 };
 
 const HOSTS: u8 = 6;
@@ -50,6 +50,15 @@ fn fabric(name: &str) -> Command {
 
 fn driver(lab: &Lab, n: u8, netns: &Netns) -> Running {
     apart::driver(lab.name(), n, netns, &["--wait"])
+}
+
+/// A stream that leaves the machine to others for most of the time.
+fn stream(lab: &Lab, from: &str, to: &str) -> Stream {
+    let mut receiver = lab.python(to, STREAM, &["receive"]);
+    receiver.wait_for("listening", PATIENCE);
+    let mut sender = lab.python(from, STREAM, &["send", to, &LENGTH.to_string(), "0.01"]);
+    sender.wait_for("sending", PATIENCE);
+    Stream { sender, receiver }
 }
 
 /// What a host has set itself, and what its interface is known by.
@@ -93,9 +102,8 @@ fn a_hundred_killings_of_drivers_and_of_the_fabric_harm_no_connection_of_others(
             lab.spawn(&format!("h{host}"), &["sh", "-c", &(words.collect::<String>() + "wait")])
         })
         .collect();
-    let streams: Vec<Stream> = (1..=SURVIVORS)
-        .map(|n| Stream::start(&lab, &format!("h{n}"), &format!("h{}", n % SURVIVORS + 1), LENGTH))
-        .collect();
+    let streams: Vec<Stream> =
+        (1..=SURVIVORS).map(|n| stream(&lab, &format!("h{n}"), &format!("h{}", n % SURVIVORS + 1))).collect();
     thread::sleep(Duration::from_millis(500));
     let survivors: Vec<u32> = drivers[..usize::from(SURVIVORS)].iter().map(Running::id).collect();
     let sizes = || survivors.iter().map(|process| (descriptors(*process), resident(*process)));

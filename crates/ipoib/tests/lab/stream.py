@@ -1,4 +1,4 @@
-"""Sends bytes for a time over TCP, or receives them; prints how many and their SHA-256."""
+"""Sends bytes for a time over TCP, or receives them; prints how many and their SHA-256. It may pause after each block."""
 import hashlib, os, socket, sys, time
 
 # Nothing that Wireshark takes for a protocol of its own.
@@ -17,6 +17,7 @@ else:
     print("sending")
     chance = os.urandom(1 << 20)
     end = time.monotonic() + float(sys.argv[3])
+    pause = float(sys.argv[4]) if len(sys.argv) > 4 else 0
     while time.monotonic() < end:
         # Another piece each time, so that one in the wrong place shows.
         at = count % 999983
@@ -24,5 +25,7 @@ else:
         stream.sendall(block)
         digest.update(block)
         count += len(block)
+        if pause:
+            time.sleep(pause)
     stream.close()
 print(count, digest.hexdigest())

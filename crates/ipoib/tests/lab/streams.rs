@@ -12,8 +12,8 @@ pub(crate) const STREAM: &str = include_str!("stream.py");
 
 /// A stream from one host to another; `finish` compares what was sent with what came.
 pub(crate) struct Stream {
-    sender: Running,
-    receiver: Running,
+    pub(crate) sender: Running,
+    pub(crate) receiver: Running,
 }
 
 impl Stream {
