@@ -34,6 +34,9 @@ pub(super) struct VerifyArgs {
     /// Wait for nothing as long as it may take
     #[arg(long, hide = true)]
     hasty: bool,
+    /// In labs whose drivers are processes of their own, as `ipoib lab --isolate` has them
+    #[arg(long, conflicts_with = "lab")]
+    isolate: bool,
     /// Write the result for CI systems
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -56,10 +59,23 @@ pub(super) struct VerifyArgs {
 
 impl From<VerifyArgs> for VerifyPlan {
     fn from(args: VerifyArgs) -> Self {
-        let VerifyArgs { filter, list, markdown, full, broken, hasty, junit, json, lab, soak, seed, jobs } =
-            args;
+        let VerifyArgs {
+            filter,
+            list,
+            markdown,
+            full,
+            broken,
+            hasty,
+            isolate,
+            junit,
+            json,
+            lab,
+            soak,
+            seed,
+            jobs,
+        } = args;
         let jobs = jobs.map(usize::from);
-        Self { filter, list, markdown, full, broken, hasty, junit, json, lab, soak, seed, jobs }
+        Self { filter, list, markdown, full, broken, hasty, isolate, junit, json, lab, soak, seed, jobs }
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Form {
     pub(super) full: bool,
     /// Nothing is expected to work: give up early.
     pub(super) hasty: bool,
+    /// Drivers of labs of our own are processes of their own.
+    pub(super) isolate: bool,
     /// What chance begins with.
     pub(super) seed: u64,
 }
@@ -63,7 +65,7 @@ impl<'a> Bench<'a> {
 
     /// A lab besides.
     pub(super) fn another_lab(&self, args: &[&str]) -> Result<Lab> {
-        Lab::start(&self.form.program, &new_name(), args, false)
+        Lab::start(self.form, &new_name(), args, false)
     }
 
     /// The first host, where clients run.

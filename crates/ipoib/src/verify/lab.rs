@@ -16,12 +16,17 @@ use rustix::{
 };
 use serde_json::Value;
 
-use super::process::{Done, Process, eventually};
+use super::{
+    bench::Form,
+    process::{Done, Process, eventually},
+};
 use crate::{
     control::{Client, HostFault, LinkFault, SOCKET, schema::Noun},
     os::rundir::RunDir,
 };
 
+/// Drivers are processes of their own.
+const ISOLATE: &str = "--isolate";
 /// How long a lab of our own may take to come up.
 const COMES_UP: Duration = Duration::from_secs(60);
 /// How long it may take to end.
@@ -60,9 +65,25 @@ pub(super) struct Host {
 
 impl Lab {
     /// Starts `ipoib lab --name NAME ARGS` and waits until it is up, or if it `need_not_come_up` until it answers.
-    pub(super) fn start(program: &Path, name: &str, args: &[&str], need_not_come_up: bool) -> Result<Self> {
+    pub(super) fn start(form: &Form, name: &str, args: &[&str], need_not_come_up: bool) -> Result<Self> {
+        Self::start_in(form, name, args, need_not_come_up, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(super) fn start_in(
+        form: &Form,
+        name: &str,
+        args: &[&str],
+        need_not_come_up: bool,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let program = form.program.as_path();
         let mut command = Command::new(program);
-        command.args(["lab", "--name", name]).args(args).stdin(Stdio::null()).env_remove("IPOIB_LAB");
+        command.args(["lab", "--name", name]).stdin(Stdio::null()).env_remove("IPOIB_LAB");
+        if form.isolate && !args.contains(&ISOLATE) {
+            command.arg(ISOLATE);
+        }
+        command.args(args).envs(environment.iter().copied());
         let process = Process::start(&mut command)?;
         if need_not_come_up {
             eventually("the lab answers", COMES_UP, || {

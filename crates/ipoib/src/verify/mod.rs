@@ -51,6 +51,8 @@ pub struct VerifyPlan {
     pub broken: bool,
     /// Give up early.
     pub hasty: bool,
+    /// In labs whose drivers are processes of their own.
+    pub isolate: bool,
     /// Where to write JUnit's XML.
     pub junit: Option<PathBuf>,
     /// Print a document.
@@ -86,6 +88,7 @@ pub fn run(plan: &VerifyPlan) -> Result<ExitCode> {
         program: std::env::current_exe().context("the program's own path")?,
         full: plan.full,
         hasty: plan.broken || plan.hasty,
+        isolate: plan.isolate,
         seed,
     };
     let jobs = plan.jobs.unwrap_or(if plan.broken { 6 } else { 1 });

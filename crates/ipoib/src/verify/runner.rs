@@ -224,7 +224,7 @@ impl Runner<'_> {
                 drop(other);
                 let need_not_come_up =
                     breaker.is_some_and(|breaker| matches!(breaker.harm, Harm::Options(_)));
-                Lab::start(&self.form.program, &new_name(), wanted, need_not_come_up)
+                Lab::start(self.form, &new_name(), wanted, need_not_come_up)
             }
         }
     }

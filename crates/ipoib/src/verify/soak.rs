@@ -63,7 +63,7 @@ pub(super) fn run(
     let seed = form.seed.to_string();
     eprintln!("ipoib: verify: soak with --seed {seed}");
     let name = new_name();
-    let lab = Lab::start(&form.program, &name, &["--topology", "pair", "--seed", &seed], false)?;
+    let lab = Lab::start(form, &name, &["--topology", "pair", "--seed", &seed], false)?;
     let runner = Runner { form, guest: Some(name), named: true, broken: false, jobs: 1 };
     let rows: Vec<&'static Row> = rows.iter().copied().filter(|row| suits(row)).collect();
     let mut chance = Chance(form.seed);

@@ -22,7 +22,7 @@ pub(in super::super) fn ended(bench: &mut Bench<'_>) -> Result<String> {
     let mut slowest = Duration::ZERO;
     for signal in [Signal::INT, Signal::TERM] {
         let name = new_name();
-        let lab = Lab::start(&bench.form.program, &name, STAR, false)?;
+        let lab = Lab::start(bench.form, &name, STAR, false)?;
         let load = Process::start(
             &mut lab.command("h1", &["ping", "-n", "-f", "-q", "-s", "8192", &lab.hosts[1].v4]),
         )?;
@@ -35,8 +35,7 @@ pub(in super::super) fn ended(bench: &mut Bench<'_>) -> Result<String> {
         slowest = slowest.max(took);
         drop(load);
         // The name is free, and nothing is in the way.
-        let again =
-            Lab::start(&bench.form.program, &name, STAR, false).context("the next lab of the name")?;
+        let again = Lab::start(bench.form, &name, STAR, false).context("the next lab of the name")?;
         let words = ["ping", "-n", "-c", "1", "-W", "2", &again.hosts[1].v4];
         Process::start(&mut again.command("h1", &words))?.finish(ACTIVE)?.ok()?;
     }
@@ -72,7 +71,7 @@ pub(in super::super) fn stopped(bench: &mut Bench<'_>) -> Result<String> {
 pub(in super::super) fn killed(bench: &mut Bench<'_>) -> Result<String> {
     let name = new_name();
     let with_command = [STAR, &["--", "sleep", "600"]].concat();
-    let lab = Lab::start(&bench.form.program, &name, &with_command, false)?;
+    let lab = Lab::start(bench.form, &name, &with_command, false)?;
     let address = lab.interface(&lab.hosts[1])?["address"].clone();
     eventually("the command runs", ACTIVE, || Ok((!lab.inhabitants().is_empty()).then_some(())))?;
     // What a user left in a host is nobody's business but the user's, so it would be seen.
@@ -85,7 +84,7 @@ pub(in super::super) fn killed(bench: &mut Bench<'_>) -> Result<String> {
     lab.signal(Signal::KILL)?;
     eventually("the process is gone", ENDS, || Ok(lab.has_ended().then_some(())))?;
     eventually("nobody is left in its hosts", ENDS, || Ok(lab.inhabitants().is_empty().then_some(())))?;
-    let again = Lab::start(&bench.form.program, &name, STAR, false).context("the next lab of the name")?;
+    let again = Lab::start(bench.form, &name, STAR, false).context("the next lab of the name")?;
     let now = again.interface(&again.hosts[1])?["address"].clone();
     if now != address {
         bail!("h2 had {address}, and {now} after the restart");

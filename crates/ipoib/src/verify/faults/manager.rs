@@ -155,7 +155,7 @@ pub(in super::super) fn taken_over(bench: &mut Bench<'_>) -> Result<String> {
 
 /// F4: no manager, then one.
 pub(in super::super) fn none(bench: &mut Bench<'_>) -> Result<String> {
-    let lab = Lab::start(&bench.form.program, &new_name(), &["--sm", "none"], true)?;
+    let lab = Lab::start(bench.form, &new_name(), &["--sm", "none"], true)?;
     pass(bench.choose(Duration::from_secs(1), Duration::from_secs(60)))?;
     let rows = lab.show(Noun::Hosts)?;
     let reason = rows.first().and_then(|row| row["reason"].as_str()).unwrap_or_default().to_owned();

@@ -89,7 +89,7 @@ pub(in super::super) fn partition(bench: &mut Bench<'_>) -> Result<String> {
     let all = "Default=0x7fff, ipoib: ALL=full;\nred=0x0001, ipoib: ALL=full;\n";
     let file = bench.write("partitions.conf", all)?;
     let options = ["--topology", "star:3", "--sm", "opensm", "--partitions", &file, "--children", "0x8001"];
-    let lab = Lab::start(&bench.form.program, &new_name(), &options, false)?;
+    let lab = Lab::start(bench.form, &new_name(), &options, false)?;
     let inner = Bench::new(bench.form, Some(&lab), bench.path("inner"), None)?;
     let [one, two, three] = &lab.hosts[..] else { bail!("the lab has not three hosts") };
     let (to_one, to_two) = (address(&child(&lab, one)?)?, address(&child(&lab, two)?)?);
@@ -132,7 +132,7 @@ pub(in super::super) fn partition(bench: &mut Bench<'_>) -> Result<String> {
 pub(in super::super) fn parameters(bench: &mut Bench<'_>) -> Result<String> {
     let file = bench.write("partitions.conf", "Default=0x7fff, ipoib: ALL=full;\n")?;
     let options = ["--topology", "star:3", "--sm", "opensm", "--partitions", &file];
-    let lab = Lab::start(&bench.form.program, &new_name(), &options, false)?;
+    let lab = Lab::start(bench.form, &new_name(), &options, false)?;
     let inner = Bench::new(bench.form, Some(&lab), bench.path("inner"), None)?;
     let (client, server) = (inner.client()?, inner.server()?);
     inner.reaches(client, &server.v4)?;
