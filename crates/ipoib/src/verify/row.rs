@@ -153,6 +153,16 @@ pub struct Breaker {
     pub what: &'static str,
     /// How it is done.
     pub harm: Harm,
+    /// What the row says when it notices, one of these: a row that fails for another reason has noticed nothing.
+    pub noticed: &'static [&'static str],
+}
+
+impl Breaker {
+    /// Whether the row failed because of this.
+    pub(super) fn is_noticed(&self, error: &anyhow::Error) -> bool {
+        let said = format!("{error:#}");
+        self.noticed.iter().any(|words| said.contains(words))
+    }
 }
 
 /// How a lab is broken before the row begins.

@@ -117,9 +117,13 @@ impl Runner<'_> {
             }
             (Err(error), Some(breaker)) => match error.downcast_ref::<NotBroken>() {
                 Some(why) => Verdict::Failed(format!("{}: {}", breaker.what, why.0)),
-                None => {
+                None if breaker.is_noticed(&error) => {
                     let why = sentence(&error, 120);
                     Verdict::Passed(format!("notices that {}: {why}", breaker.what))
+                }
+                None => {
+                    let why = sentence(&error, 600);
+                    Verdict::Failed(format!("{}, and it fails for another reason: {why}", breaker.what))
                 }
             },
         };

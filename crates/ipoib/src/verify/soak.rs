@@ -50,7 +50,7 @@ static END: Row = Row {
     programs: &[PING],
     setting: Setting::Many,
     check: |_| Ok(String::new()),
-    breakers: &[Breaker { what: "the lab has no host", harm: Harm::Trick("") }],
+    breakers: &[Breaker { what: "the lab has no host", harm: Harm::Trick(""), noticed: &[] }],
 };
 
 /// Mixes `rows` for so long; what became of each step, and of the lab.

@@ -26,6 +26,9 @@ pub(in super::super) fn mads_lost(bench: &mut Bench<'_>) -> Result<String> {
     pass(bench.choose(Duration::from_secs(1), Duration::from_secs(5)))?;
     lab.client()?.sweep()?;
     let pings = watch.end(bench)?;
+    if bench.is_tricked("all") {
+        lab.fault_link(&server.name, "mad_loss 100%")?;
+    }
     let mut slowest = Duration::ZERO;
     for _ in 0..bench.choose(3, 8) {
         bench.sh(server, &format!("ip link set {0} down; ip link set {0} up", server.interface))?;

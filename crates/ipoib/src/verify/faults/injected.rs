@@ -74,10 +74,11 @@ impl Forge {
         bytes(self.spec(), payload)
     }
 
-    /// Says that `ip` is at `address`, as an answer to a question of the receiver.
-    fn arp(&self, address: HwAddr, ip: &Host, to: &Host) -> Result<Vec<u8>> {
+    /// Says that `ip` is at `address`: answers a question of the receiver, or asks one, which a kernel believes from
+    /// somebody it does not know, too.
+    fn arp(&self, op: ArpOp, address: HwAddr, ip: &Host, to: &Host) -> Result<Vec<u8>> {
         let arp = IbArp {
-            op: ArpOp::REPLY,
+            op,
             sender_hw: address,
             sender_ip: ip.v4.parse()?,
             target_hw: self.to.address,
@@ -153,11 +154,11 @@ pub(in super::super) fn packets(bench: &mut Bench<'_>) -> Result<String> {
     altered.extend([0; 4]);
     let vcrc = ib_wire::crc::vcrc(&altered);
     altered.extend(vcrc);
-    let mut long_address = forge.arp(forge.from.address, server, client)?;
+    let mut long_address = forge.arp(ArpOp::REPLY, forge.from.address, server, client)?;
     long_address[8] = 6;
     let nobody = Host { v4: bench.nobody()?, ..server.clone() };
     let thief = HwAddr { qpn: Qpn::new(0x77_7777), ..forge.from.address };
-    let poison = forge.arp(forge.from.address, &nobody, client)?;
+    let poison = forge.arp(ArpOp::REQUEST, forge.from.address, &nobody, client)?;
     let kinds = [
         ("a header cut short", short, port, "truncated"),
         ("a wrong VCRC", flipped(1), port, "bad_vcrc"),
@@ -178,7 +179,7 @@ pub(in super::super) fn packets(bench: &mut Bench<'_>) -> Result<String> {
         ("addresses of 6 octets", forge.datagram(&long_address), interface, "rx_bad_arp"),
         (
             "another's address claimed",
-            forge.datagram(&forge.arp(thief, server, client)?),
+            forge.datagram(&forge.arp(ArpOp::REPLY, thief, server, client)?),
             interface,
             "rx_forged_arp",
         ),
@@ -197,6 +198,9 @@ pub(in super::super) fn packets(bench: &mut Bench<'_>) -> Result<String> {
         eventually(&format!("{what} is counted as {name}"), bench.limit(ACTIVE), || {
             Ok((lab.count(node, part, name)? == before + 1).then_some(()))
         })?;
+    }
+    if bench.is_tricked("a member") {
+        lab.client()?.inject(&client.name, &digits(&forge.datagram(&poison)), false)?;
     }
     at_a_switch(bench, &forge)?;
     reserved(bench, &forge)?;

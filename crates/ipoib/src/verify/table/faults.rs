@@ -13,12 +13,16 @@ const PAIR: Setting = Setting::Own(&["--topology", "pair"]);
 /// Drivers are processes.
 const APART: Setting = Setting::Own(&["--topology", "star:3", "--isolate"]);
 
-const fn breaks(what: &'static str, harm: Harm) -> Breaker {
-    Breaker { what, harm }
+const fn breaks(what: &'static str, harm: Harm, noticed: &'static [&'static str]) -> Breaker {
+    Breaker { what, harm, noticed }
 }
 
 /// Whatever comes back comes late.
-const SLOW: &[Breaker] = &[breaks("every packet of the server takes 0.4 s", Harm::Server("delay 400ms"))];
+const SLOW: &[Breaker] = &[breaks(
+    "every packet of the server takes 0.4 s",
+    Harm::Server("delay 400ms"),
+    &["s: 10.77.0.", "carrier is on"],
+)];
 
 /// F1 to F25.
 pub(super) static FAULTS: &[Row] = &[
@@ -32,7 +36,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: PAIR,
         check: faults::manager::restarted,
-        breakers: &[breaks("no manager comes", Harm::Trick("none comes"))],
+        breakers: &[breaks("no manager comes", Harm::Trick("none comes"), &["the manager at sw1 leads"])],
     },
     Row {
         id: "F1b",
@@ -43,7 +47,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[OPENSM, PING, IP],
         setting: Setting::Own(&["--topology", "pair", "--sm", "opensm"]),
         check: faults::manager::opensm_restarted,
-        breakers: &[breaks("no manager comes", Harm::Trick("none comes"))],
+        breakers: &[breaks("no manager comes", Harm::Trick("none comes"), &["10.77.0.4 answers h2"])],
     },
     Row {
         id: "F2",
@@ -54,7 +58,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: PAIR,
         check: faults::manager::handed_over,
-        breakers: &[breaks("its priority is not higher", Harm::Trick("equal"))],
+        breakers: &[breaks(
+            "its priority is not higher",
+            Harm::Trick("equal"),
+            &["the manager at sw2 leads"],
+        )],
     },
     Row {
         id: "F3",
@@ -66,7 +74,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: PAIR,
         check: faults::manager::taken_over,
-        breakers: &[breaks("nobody stands by", Harm::Trick("nobody stands by"))],
+        breakers: &[breaks(
+            "nobody stands by",
+            Harm::Trick("nobody stands by"),
+            &["the manager at sw2 leads"],
+        )],
     },
     Row {
         id: "F4",
@@ -78,7 +90,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING],
         setting: Setting::Several,
         check: faults::manager::none,
-        breakers: &[breaks("no manager comes", Harm::Trick("none comes"))],
+        breakers: &[breaks("no manager comes", Harm::Trick("none comes"), &["come up by themselves"])],
     },
     Row {
         id: "F5",
@@ -90,7 +102,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[OPENSM, PING],
         setting: Setting::Own(&["--topology", "pair", "--sm", "opensm"]),
         check: faults::subnet::other_lids,
-        breakers: &[breaks("they stay the same", Harm::Trick("the same"))],
+        breakers: &[breaks("they stay the same", Harm::Trick("the same"), &["the hosts have other LIDs"])],
     },
     Row {
         id: "F6",
@@ -102,7 +114,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[OPENSM, PING],
         setting: Setting::Several,
         check: faults::subnet::partition,
-        breakers: &[breaks("the file stays as it is", Harm::Trick("left as it is"))],
+        breakers: &[breaks(
+            "the file stays as it is",
+            Harm::Trick("left as it is"),
+            &["the carrier of who was put out is off"],
+        )],
     },
     Row {
         id: "F7",
@@ -114,7 +130,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[OPENSM, PING],
         setting: Setting::Several,
         check: faults::subnet::parameters,
-        breakers: &[breaks("the file stays as it is", Harm::Trick("left as it is"))],
+        breakers: &[breaks(
+            "the file stays as it is",
+            Harm::Trick("left as it is"),
+            &["up with an MTU of 1020"],
+        )],
     },
     Row {
         id: "F8",
@@ -149,7 +169,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING],
         setting: Setting::Own(&["--topology", "pair"]),
         check: faults::links::reroute,
-        breakers: &[breaks("there is no other way", Harm::Link("sw1:4", "down"))],
+        breakers: &[breaks("there is no other way", Harm::Link("sw1:4", "down"), &["pings lost within"])],
     },
     Row {
         id: "F11",
@@ -161,7 +181,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING],
         setting: PAIR,
         check: faults::subnet::switch,
-        breakers: &[breaks("it stays", Harm::Trick("it stays"))],
+        breakers: &[breaks("it stays", Harm::Trick("it stays"), &["who was behind it is unreachable"])],
     },
     Row {
         id: "F12",
@@ -174,7 +194,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[NUTTCP, PING, NSTAT],
         setting: HARMED,
         check: faults::quality::bad_link,
-        breakers: &[breaks("the client's link loses 80%", Harm::Client("loss 80%"))],
+        breakers: &[breaks("the client's link loses 80%", Harm::Client("loss 80%"), &["nuttcp -t"])],
     },
     Row {
         id: "F12b",
@@ -185,7 +205,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: HARMED,
         check: faults::quality::half_lost,
-        breakers: &[breaks("packets of the server take 30 s", Harm::Server("delay 30s"))],
+        breakers: &[breaks("packets of the server take 30 s", Harm::Server("delay 30s"), &["carrier is on"])],
     },
     Row {
         id: "F13",
@@ -196,7 +216,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: HARMED,
         check: faults::quality::questions,
-        breakers: &[breaks("packets of the server take 30 s", Harm::Server("delay 30s"))],
+        breakers: &[breaks("packets of the server take 30 s", Harm::Server("delay 30s"), &["carrier is on"])],
     },
     Row {
         id: "F13b",
@@ -209,8 +229,12 @@ pub(super) static FAULTS: &[Row] = &[
         setting: HARMED,
         check: faults::administration::mads_lost,
         breakers: &[
-            breaks("the server's link loses data, too", Harm::Server("loss 20%")),
-            breaks("packets of the server take 30 s", Harm::Server("delay 30s")),
+            breaks(
+                "the server's link loses data, too",
+                Harm::Server("loss 20%"),
+                &["pings between hosts that knew each other were lost", "`icmp_seq=20 `"],
+            ),
+            breaks("all management is lost", Harm::Trick("all"), &["h4's carrier is on"]),
         ],
     },
     Row {
@@ -223,7 +247,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: PAIR,
         check: faults::administration::busy,
-        breakers: &[breaks("it is not busy", Harm::Trick("prompt"))],
+        breakers: &[breaks("it is not busy", Harm::Trick("prompt"), &["exit status: 0 instead of 1"])],
     },
     Row {
         id: "F13d",
@@ -235,7 +259,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: PAIR,
         check: faults::administration::slow,
-        breakers: &[breaks("it is not slow", Harm::Trick("prompt"))],
+        breakers: &[breaks("it is not slow", Harm::Trick("prompt"), &["a new peer answers within"])],
     },
     Row {
         id: "F13e",
@@ -247,7 +271,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: PAIR,
         check: faults::administration::no_records,
-        breakers: &[breaks("it knows them", Harm::Trick("records"))],
+        breakers: &[breaks("it knows them", Harm::Trick("records"), &["says that the path has failed"])],
     },
     Row {
         id: "F14",
@@ -258,7 +282,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING],
         setting: Setting::Several,
         check: faults::endings::ended,
-        breakers: &[breaks("the lab stands still", Harm::Trick("stopped"))],
+        breakers: &[breaks("the lab stands still", Harm::Trick("stopped"), &["the lab does not end"])],
     },
     Row {
         id: "F15",
@@ -282,7 +306,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[NUTTCP, PING],
         setting: APART,
         check: faults::drivers::stopped,
-        breakers: &[breaks("it runs on", Harm::Trick("it runs on"))],
+        breakers: &[breaks("it runs on", Harm::Trick("it runs on"), &["does not say that the driver"])],
     },
     Row {
         id: "F16",
@@ -294,7 +318,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING],
         setting: Setting::Several,
         check: faults::endings::killed,
-        breakers: &[breaks("a program stays in a host", Harm::Trick("left behind"))],
+        breakers: &[breaks(
+            "a program stays in a host",
+            Harm::Trick("left behind"),
+            &["nobody is left in its hosts"],
+        )],
     },
     Row {
         id: "F16b",
@@ -306,7 +334,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[NUTTCP, PING],
         setting: APART,
         check: faults::drivers::killed,
-        breakers: &[breaks("it runs on", Harm::Trick("it runs on"))],
+        breakers: &[breaks("it runs on", Harm::Trick("it runs on"), &["another driver runs"])],
     },
     Row {
         id: "F17",
@@ -357,6 +385,7 @@ pub(super) static FAULTS: &[Row] = &[
                 "ping -q -c1 -W2 10.77.0.4; mac=$(ip -o neigh show 10.77.0.4 | sed 's/.*lladdr //; s/ .*//'); \
                  ip neigh replace 10.77.0.4 lladdr $mac dev ib0 nud permanent",
             ),
+            &["the handle is freed"],
         )],
     },
     Row {
@@ -368,7 +397,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, ARPING, IP],
         setting: Setting::Harmed { hosts: 3 },
         check: faults::hosts::moved,
-        breakers: &[breaks("the new host's cable is pulled", Harm::Server("down"))],
+        breakers: &[breaks(
+            "the new host's cable is pulled",
+            Harm::Server("down"),
+            &["10.77.0.240 answers h1"],
+        )],
     },
     Row {
         id: "F20",
@@ -382,6 +415,7 @@ pub(super) static FAULTS: &[Row] = &[
         breakers: &[breaks(
             "the bound is not met",
             Harm::Options(&["--topology", "star:6", "--max-address-vector", "64"]),
+            &["did not meet the bound"],
         )],
     },
     Row {
@@ -393,7 +427,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PYTHON, PING],
         setting: HARMED,
         check: faults::hostile::malformed,
-        breakers: &[breaks("nothing is sent", Harm::Trick("silent"))],
+        breakers: &[breaks("nothing is sent", Harm::Trick("silent"), &["are counted as"])],
     },
     Row {
         id: "F21b",
@@ -407,8 +441,12 @@ pub(super) static FAULTS: &[Row] = &[
         setting: HARMED,
         check: faults::injected::packets,
         breakers: &[
-            breaks("nothing is sent", Harm::Trick("silent")),
-            breaks("the client's cable is pulled", Harm::Client("down")),
+            breaks("nothing is sent", Harm::Trick("silent"), &["is counted as truncated"]),
+            breaks(
+                "the liar is in the partition",
+                Harm::Trick("a member"),
+                &["got into the table of neighbours"],
+            ),
         ],
     },
     Row {
@@ -420,7 +458,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, ARPING, IP],
         setting: HARMED,
         check: faults::hostile::duplicate,
-        breakers: &[breaks("the other host is not heard", Harm::Server("down"))],
+        breakers: &[breaks(
+            "the other host is not heard",
+            Harm::Server("down"),
+            &["finds the IPv6 address taken"],
+        )],
     },
     Row {
         id: "F23",
@@ -431,7 +473,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING],
         setting: HARMED,
         check: faults::limits::full_disk,
-        breakers: &[breaks("the lab stands still", Harm::Stopped)],
+        breakers: &[breaks("the lab stands still", Harm::Stopped, &["capture -w /dev/full: still runs"])],
     },
     Row {
         id: "F23b",
@@ -443,7 +485,7 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[IPERF, PING],
         setting: Setting::Own(&["--topology", "star:5"]),
         check: faults::limits::little_memory,
-        breakers: &[breaks("the server's cable is pulled", Harm::Server("down"))],
+        breakers: &[breaks("the server's cable is pulled", Harm::Server("down"), &["iperf -c 10.77.0.5"])],
     },
     Row {
         id: "F25",
@@ -455,6 +497,6 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING, IP],
         setting: Setting::Own(&["--topology", "fat-tree:k=4"]),
         check: faults::limits::storm,
-        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h5", "down"))],
+        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h5", "down"), &["pairs before"])],
     },
 ];

@@ -3,7 +3,7 @@
 use super::super::{
     programs::{
         AB, APACHE, DHCLIENT, DIAGS, DNSMASQ, EXPECT, FTP, INETD, IP, IPERF, IPERF3, LFTP, NETPERF, NETPIPE,
-        NUTTCP, OPENSM, PING, SFTP, SOCKPERF, SSH, SSHD, TELNET, TELNETD, TSHARK, VSFTPD, WGET,
+        NSTAT, NUTTCP, OPENSM, PING, SFTP, SOCKPERF, SSH, SSHD, TELNET, TELNETD, TSHARK, VSFTPD, WGET,
     },
     row::{Breaker, Harm, Promise, Row, Setting},
     rows,
@@ -12,14 +12,19 @@ use super::super::{
 const ANY: Setting = Setting::Any { hosts: 2 };
 const MANY: Setting = Setting::Many;
 
-const fn breaks(what: &'static str, harm: Harm) -> Breaker {
-    Breaker { what, harm }
+const fn breaks(what: &'static str, harm: Harm, noticed: &'static [&'static str]) -> Breaker {
+    Breaker { what, harm, noticed }
 }
 
 /// Most of what is sent is lost: no stream gets far.
-const HEAVY_LOSS: &[Breaker] = &[breaks("the server's link loses 70%", Harm::Server("loss 70%"))];
+const fn heavy_loss(noticed: &'static [&'static str]) -> Breaker {
+    breaks("the server's link loses 70%", Harm::Server("loss 70%"), noticed)
+}
+
 /// Nobody is there.
-const CUT: &[Breaker] = &[breaks("the server's cable is pulled", Harm::Server("down"))];
+const fn cut(noticed: &'static [&'static str]) -> Breaker {
+    breaks("the server's cable is pulled", Harm::Server("down"), noticed)
+}
 
 /// T1 to T4: programs that measure.
 pub(super) static STREAMS: &[Row] = &[
@@ -32,7 +37,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[NUTTCP],
         setting: ANY,
         check: rows::ttcp::lengths,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["nuttcp -fparse"])],
     },
     Row {
         id: "T1b",
@@ -43,7 +48,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[NUTTCP],
         setting: ANY,
         check: rows::ttcp::socket_buffer,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["nuttcp -fparse"])],
     },
     Row {
         id: "T1c",
@@ -54,7 +59,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[NUTTCP],
         setting: ANY,
         check: rows::ttcp::pipe,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["nuttcp -t"])],
     },
     Row {
         id: "T1d",
@@ -63,10 +68,10 @@ pub(super) static STREAMS: &[Row] = &[
                   full queues of the hosts drop is told apart.)",
         command: "nuttcp -u -R100m -l1400 -T5 h3",
         proves: &[],
-        programs: &[NUTTCP],
+        programs: &[NUTTCP, NSTAT],
         setting: ANY,
         check: rows::ttcp::datagrams,
-        breakers: &[breaks("the server's link loses 1%", Harm::Server("loss 1%"))],
+        breakers: &[breaks("the server's link loses 1%", Harm::Server("loss 1%"), &["datagrams lost"])],
     },
     Row {
         id: "T2",
@@ -77,7 +82,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[NETPERF],
         setting: ANY,
         check: rows::netperf::netperf,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["netperf -P 0"])],
     },
     Row {
         id: "T2b",
@@ -88,7 +93,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[IPERF3],
         setting: MANY,
         check: rows::netperf::many_to_one,
-        breakers: &[breaks("the cable of one sender is pulled", Harm::Link("h2", "down"))],
+        breakers: &[breaks("the cable of one sender is pulled", Harm::Link("h2", "down"), &["iperf3: "])],
     },
     Row {
         id: "T2c",
@@ -99,7 +104,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[IPERF3, SOCKPERF],
         setting: ANY,
         check: rows::netperf::free,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["iperf3"])],
     },
     Row {
         id: "T3",
@@ -110,7 +115,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[NETPIPE],
         setting: ANY,
         check: rows::netpipe::both_ways,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["-h 10.77.0.4"])],
     },
     Row {
         id: "T3b",
@@ -121,7 +126,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[NETPIPE],
         setting: ANY,
         check: rows::netpipe::integrity,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["-h 10.77.0.4"])],
     },
     Row {
         id: "T3c",
@@ -132,7 +137,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[NETPIPE],
         setting: ANY,
         check: rows::netpipe::connections,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["-h 10.77.0.4"])],
     },
     Row {
         id: "T4",
@@ -143,7 +148,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[IPERF],
         setting: ANY,
         check: rows::iperf::streams,
-        breakers: &[breaks("the server's link loses 5%", Harm::Server("loss 5%"))],
+        breakers: &[breaks("the server's link loses 5%", Harm::Server("loss 5%"), &["UDP: ", "iperf -c"])],
     },
     Row {
         id: "T4b",
@@ -154,7 +159,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[IPERF],
         setting: MANY,
         check: rows::iperf::all_to_all,
-        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h2", "down"))],
+        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h2", "down"), &["nothing came"])],
     },
     Row {
         id: "T4c",
@@ -165,7 +170,7 @@ pub(super) static STREAMS: &[Row] = &[
         programs: &[IPERF, IP],
         setting: ANY,
         check: rows::iperf::multicast,
-        breakers: &[breaks("the server's link loses 10%", Harm::Server("loss 10%"))],
+        breakers: &[breaks("the server's link loses 10%", Harm::Server("loss 10%"), &["datagrams sent"])],
     },
 ];
 
@@ -180,7 +185,7 @@ pub(super) static SERVICES: &[Row] = &[
         programs: &[APACHE, WGET],
         setting: ANY,
         check: rows::web::serve,
-        breakers: CUT,
+        breakers: &[cut(&["wget -q"])],
     },
     Row {
         id: "T6",
@@ -191,7 +196,7 @@ pub(super) static SERVICES: &[Row] = &[
         programs: &[APACHE, LFTP],
         setting: ANY,
         check: rows::web::lftp,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["lftp --norc"])],
     },
     Row {
         id: "T7",
@@ -203,8 +208,12 @@ pub(super) static SERVICES: &[Row] = &[
         setting: ANY,
         check: rows::web::fetch,
         breakers: &[
-            breaks("the server's link loses 70%", Harm::Server("loss 70%")),
-            breaks("the server has no IPv6 address", Harm::InServer("ip -6 address flush dev ib0")),
+            heavy_loss(&["http://10.77.0.4/"]),
+            breaks(
+                "the server has no IPv6 address",
+                Harm::InServer("ip -6 address flush dev ib0"),
+                &["http://[fd77::4]/"],
+            ),
         ],
     },
     Row {
@@ -216,7 +225,7 @@ pub(super) static SERVICES: &[Row] = &[
         programs: &[APACHE, AB],
         setting: ANY,
         check: rows::web::benchmark,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["ab -q"])],
     },
     Row {
         id: "T9",
@@ -227,7 +236,7 @@ pub(super) static SERVICES: &[Row] = &[
         programs: &[VSFTPD, FTP],
         setting: ANY,
         check: rows::ftp::both_modes,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["not both modes"])],
     },
     Row {
         id: "T10",
@@ -238,7 +247,7 @@ pub(super) static SERVICES: &[Row] = &[
         programs: &[INETD, TELNETD, TELNET, EXPECT, VSFTPD, WGET],
         setting: ANY,
         check: rows::inetd::servers,
-        breakers: CUT,
+        breakers: &[cut(&["telnet 10.77.0.4"])],
     },
     Row {
         id: "T10b",
@@ -249,7 +258,7 @@ pub(super) static SERVICES: &[Row] = &[
         programs: &[SSHD, SSH, SFTP],
         setting: ANY,
         check: rows::ssh::copies,
-        breakers: HEAVY_LOSS,
+        breakers: &[heavy_loss(&["ssh -F"])],
     },
 ];
 
@@ -262,12 +271,16 @@ pub(super) static FABRIC: &[Row] = &[
                   fit one packet and 2017 do not.",
         command: "ping -s $SIZE h3; ping -6 -s $SIZE h3; ping -M do -s 2016 h3; ping -M do -s 2017 h3; ping -f -s 2044 h3",
         proves: &[Promise::Ipv6, Promise::Drafts],
-        programs: &[PING],
+        programs: &[PING, NSTAT],
         setting: ANY,
         check: rows::ping::sizes,
         breakers: &[
-            breaks("the server's link loses 1%", Harm::Server("loss 1%")),
-            breaks("the client's MTU is 1500", Harm::InClient("ip link set ib0 mtu 1500")),
+            breaks("the server's link loses 1%", Harm::Server("loss 1%"), &[" lost"]),
+            breaks(
+                "the client's MTU is 1500",
+                Harm::InClient("ip link set ib0 mtu 1500"),
+                &["2016 octets in one packet"],
+            ),
         ],
     },
     Row {
@@ -279,7 +292,7 @@ pub(super) static FABRIC: &[Row] = &[
         programs: &[PING, IP],
         setting: ANY,
         check: rows::ping::everybody,
-        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h2", "down"))],
+        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h2", "down"), &["answered 0 of"])],
     },
     Row {
         id: "T11b",
@@ -293,6 +306,7 @@ pub(super) static FABRIC: &[Row] = &[
         breakers: &[breaks(
             "the server has that address",
             Harm::InServer("ip address add 10.77.0.253/24 dev ib0"),
+            &["ended without saying `Destination"],
         )],
     },
     Row {
@@ -306,8 +320,16 @@ pub(super) static FABRIC: &[Row] = &[
         setting: ANY,
         check: rows::ping::shown,
         breakers: &[
-            breaks("the alias is another", Harm::InClient("ip link set ib0 alias 00:01:02")),
-            breaks("the queue is of 1000", Harm::InClient("ip link set ib0 txqueuelen 1000")),
+            breaks(
+                "the alias is another",
+                Harm::InClient("ip link set ib0 alias 00:01:02"),
+                &["another alias"],
+            ),
+            breaks(
+                "the queue is of 1000",
+                Harm::InClient("ip link set ib0 txqueuelen 1000"),
+                &["queue of 1000"],
+            ),
         ],
     },
     Row {
@@ -320,7 +342,11 @@ pub(super) static FABRIC: &[Row] = &[
         programs: &[PING],
         setting: Setting::Own(&["--topology", "fat-tree:k=4"]),
         check: rows::cluster::sample,
-        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h5", "down"))],
+        breakers: &[breaks(
+            "the cable of one host is pulled",
+            Harm::Link("h5", "down"),
+            &["15 of 16 hosts are up"],
+        )],
     },
     Row {
         id: "T15",
@@ -332,7 +358,7 @@ pub(super) static FABRIC: &[Row] = &[
         programs: &[IPERF, PING],
         setting: Setting::Own(&["--topology", "star:9"]),
         check: rows::stress::floods,
-        breakers: CUT,
+        breakers: &[cut(&["octets: iperf -c"])],
     },
     Row {
         id: "T16",
@@ -343,7 +369,7 @@ pub(super) static FABRIC: &[Row] = &[
         programs: &[SOCKPERF, NUTTCP],
         setting: ANY,
         check: rows::huge::messages,
-        breakers: &[breaks("the server's link loses 30%", Harm::Server("loss 30%"))],
+        breakers: &[breaks("the server's link loses 30%", Harm::Server("loss 30%"), &["sockperf"])],
     },
     Row {
         id: "T17",
@@ -355,7 +381,7 @@ pub(super) static FABRIC: &[Row] = &[
         programs: &[DNSMASQ, DHCLIENT, TSHARK, PING, IP],
         setting: Setting::Own(&["--topology", "star:2"]),
         check: rows::dhcp::lease,
-        breakers: CUT,
+        breakers: &[cut(&["dhclient -d"])],
     },
     Row {
         id: "T18",
@@ -366,7 +392,7 @@ pub(super) static FABRIC: &[Row] = &[
         programs: &[TSHARK, PING, IP],
         setting: ANY,
         check: rows::capture::pings,
-        breakers: CUT,
+        breakers: &[cut(&["no `10.77.0.4 is at`"])],
     },
     Row {
         id: "T19",
@@ -378,6 +404,10 @@ pub(super) static FABRIC: &[Row] = &[
         programs: &[OPENSM, DIAGS, PING],
         setting: Setting::Own(&["--topology", "pair", "--sm", "opensm"]),
         check: rows::diags::programs,
-        breakers: &[breaks("the cable of one host is pulled", Harm::Link("h2", "down"))],
+        breakers: &[breaks(
+            "the cable of one host is pulled",
+            Harm::Link("h2", "down"),
+            &["ibnetdiscover finds"],
+        )],
     },
 ];

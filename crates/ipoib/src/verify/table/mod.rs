@@ -24,6 +24,11 @@ mod tests {
         for row in ROWS.iter() {
             assert!(names.insert(row.id), "{} twice", row.id);
             assert!(!row.breakers.is_empty(), "{} cannot be seen to fail", row.id);
+            assert!(
+                row.breakers.iter().all(|breaker| !breaker.noticed.is_empty()),
+                "{} never notices",
+                row.id
+            );
             assert!(row.meaning.ends_with(['.', ')']) && !row.command.is_empty(), "{}", row.id);
             assert!(row.title.chars().count() <= 34, "{}: {}", row.id, row.title);
             assert!(!row.programs.is_empty(), "{} runs nothing", row.id);
