@@ -11,10 +11,10 @@ use super::{
         bench::{Bench, new_name},
         lab::{Host, Lab},
         process::{eventually, pass, seconds},
-        rows::number_after,
     },
     links::{ACTIVE, BACK, SUBSCRIBED},
     manager::{end_opensm, signal_opensm, start_opensm},
+    watch::Watch,
 };
 use crate::control::{HostFault, schema::Noun};
 
@@ -171,8 +171,7 @@ pub(in super::super) fn switch(bench: &mut Bench<'_>) -> Result<String> {
     // Interfaces ask to be told of such events within a second after they came up.
     pass(SUBSCRIBED)?;
     let told = reports()?;
-    let beside = bench.spawn(client, &["ping", "-n", "-q", "-i", "0.02", "-W", "2", &near.v4])?;
-    pass(Duration::from_millis(300))?;
+    let beside = Watch::between(bench, client, near)?;
     if !bench.is_tricked("it stays") {
         lab.fault_host("sw2", HostFault::Unplug)?;
     }
@@ -187,15 +186,9 @@ pub(in super::super) fn switch(bench: &mut Bench<'_>) -> Result<String> {
     pass(bench.choose(Duration::ZERO, Duration::from_secs(10)))?;
     lab.fault_host("sw2", HostFault::Plug)?;
     let back = bench.comes_back(client, &server.v4, bench.limit(ACTIVE))?;
-    beside.signal(rustix::process::Signal::INT);
-    let said = beside.finish(ACTIVE)?.said();
-    let (sent, answered) =
-        (number_after(&said, "ping statistics ---\n")?, number_after(&said, "transmitted,")?);
-    if answered + 1.0 < sent {
-        bail!("{} of {sent} pings beside it were lost", sent - answered);
-    }
+    let pings = beside.end(bench)?;
     Ok(format!(
-        "unreachable in {}, {} reports, answers {} after it is back; none of {sent} pings beside it lost",
+        "unreachable in {}, {} reports, answers {} after it is back; none of {pings} pings beside it lost",
         seconds(gone),
         reports()? - told,
         seconds(back)
