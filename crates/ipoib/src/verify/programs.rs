@@ -25,6 +25,7 @@ pub(super) const ARPING: Program = of("arping", "iputils-arping");
 pub(super) const DHCLIENT: Program = of("dhclient", "isc-dhcp-client");
 pub(super) const DNSMASQ: Program = of("dnsmasq", "dnsmasq-base");
 pub(super) const EXPECT: Program = of("expect", "expect");
+pub(super) const FAKETIME: Program = of("faketime", "faketime");
 pub(super) const FTP: Program = of("tnftp", "tnftp");
 pub(super) const INETD: Program = of("inetd", "openbsd-inetd");
 pub(super) const IP: Program = of("ip", "iproute2");

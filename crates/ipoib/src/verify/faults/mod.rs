@@ -1,6 +1,7 @@
 //! The bad flow: what goes wrong at run time, and the outcome that is promised.
 
 pub(super) mod administration;
+pub(super) mod clock;
 pub(super) mod drivers;
 pub(super) mod endings;
 pub(super) mod hostile;

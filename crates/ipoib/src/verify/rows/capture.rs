@@ -12,14 +12,14 @@ use super::super::{
 
 /// `ipoib capture -w FILE`, while it runs.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(in super::super) struct Recording {
     process: Process,
     file: String,
 }
 
 impl Recording {
     /// Begins; comes back when the first packet would be recorded.
-    pub(super) fn start(bench: &Bench<'_>, name: &str, words: &[&str]) -> Result<Self> {
+    pub(in super::super) fn start(bench: &Bench<'_>, name: &str, words: &[&str]) -> Result<Self> {
         let file = bench.file(name);
         let process = Process::start(&mut bench.lab()?.ipoib(&[&["capture", "-w", &file], words].concat()))?;
         eventually("the capture begins", Duration::from_secs(20), || {
@@ -32,7 +32,7 @@ impl Recording {
     }
 
     /// Ends it, and checks that nothing was lost; the file.
-    pub(super) fn end(self) -> Result<String> {
+    pub(in super::super) fn end(self) -> Result<String> {
         self.process.signal(Signal::INT);
         self.process.finish(Duration::from_secs(20))?.ok()?.says(" 0 dropped")?;
         Ok(self.file)
@@ -50,7 +50,7 @@ fn tshark(bench: &Bench<'_>, file: &str, words: &[&str]) -> Result<String> {
 }
 
 /// Fields of the packets that a filter lets through, a row for each.
-pub(super) fn fields(
+pub(in super::super) fn fields(
     bench: &Bench<'_>,
     file: &str,
     filter: &str,

@@ -2,7 +2,7 @@
 
 use super::super::{
     faults,
-    programs::{ARPING, IP, IPERF, NSTAT, NUTTCP, OPENSM, PING, PYTHON},
+    programs::{ARPING, FAKETIME, IP, IPERF, NSTAT, NUTTCP, OPENSM, PING, PYTHON, TSHARK},
     row::{Breaker, Harm, Promise, Row, Setting},
 };
 
@@ -486,6 +486,22 @@ pub(super) static FAULTS: &[Row] = &[
         setting: Setting::Own(&["--topology", "star:5"]),
         check: faults::limits::little_memory,
         breakers: &[breaks("the server's cable is pulled", Harm::Server("down"), &["iperf -c 10.77.0.5"])],
+    },
+    Row {
+        id: "F23c",
+        title: "clock that jumps",
+        meaning: "When the wall clock jumps an hour forward and two back, nothing is lost, asked anew or out of time; \
+                  only the time stamps of captures follow, of those that begin after it.",
+        command: "LD_PRELOAD=libfaketimeMT.so.1 ipoib lab; ping -i 0.01 h3; ipoib capture | tshark",
+        proves: &[],
+        programs: &[FAKETIME, PING, TSHARK, IP],
+        setting: Setting::Several,
+        check: faults::clock::jumps,
+        breakers: &[breaks(
+            "it does not jump",
+            Harm::Trick("it stands"),
+            &["the lab's clock has not jumped"],
+        )],
     },
     Row {
         id: "F25",
