@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::BadRecord;
 
 /// Bytes of the IPoIB header, in front of what offsets count from.
-const ENCAPSULATION: usize = 4;
+pub(super) const ENCAPSULATION: usize = 4;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -166,7 +166,7 @@ impl From<&Offload> for Undone {
 impl Undone {
     /// What is left to do for a payload of `len` bytes, if it can be done.
     pub(super) fn read(&self, len: usize) -> Result<Offload, BadRecord> {
-        let ip_len = len.checked_sub(ENCAPSULATION).ok_or(BadRecord::Length)?;
+        let ip_len = len.saturating_sub(ENCAPSULATION);
         let checksum = match self.checksum {
             0 => Checksum::Complete,
             1 => Checksum::Verified,

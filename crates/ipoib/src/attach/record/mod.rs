@@ -21,7 +21,7 @@ use ib_wire::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use self::heads::{MadHead, PortHead, QpHead, ReceivedHead, Route, SendHead};
+use self::heads::{ENCAPSULATION, MadHead, PortHead, QpHead, ReceivedHead, Route, SendHead};
 
 /// Longest record: head, IPoIB header, the largest IP packet.
 pub(crate) const LONGEST: usize = HEAD + 4 + 65_535 + 1;
@@ -190,6 +190,10 @@ pub(crate) fn from_driver(buffer: &Buffer, len: usize) -> Result<FromDriver, Bad
     let request = match kind_of(bytes)? {
         kind::SEND => {
             let (head, start) = head::<SendHead>(bytes)?;
+            // Strangers on a link may send less than an IPoIB header, drivers of ours do not.
+            if len - start < ENCAPSULATION {
+                return Err(BadRecord::Length);
+            }
             let offload = head.undone.read(len - start)?;
             let global = head.route.global();
             let to = AddressVector {
