@@ -29,8 +29,9 @@ pub(super) static FAULTS: &[Row] = &[
     Row {
         id: "F1",
         title: "manager restarted",
-        meaning: "While the subnet manager is away, hosts that know each other lose nothing; once it is back a new \
-                  peer answers within 2 s; addresses are the same.",
+        meaning: "While the subnet manager is away, hosts that know each other lose nothing, and who wants a new peer \
+                  asks no oftener than once a second; once it is back the new peer answers within 2 s; addresses \
+                  are the same.",
         command: "ipoib sm kill; ipoib sm start; ping -i 0.01 h4",
         proves: &[],
         programs: &[PING, IP],
