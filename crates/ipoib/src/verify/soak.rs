@@ -101,11 +101,14 @@ pub(super) fn run(
     let last = Instant::now();
     let verdict = match lost(form, &lab, warm) {
         Ok(figure) => Verdict::Passed(format!("{} steps, seed {seed}: {figure}", outcomes.len())),
-        Err(error) => Verdict::Failed(format!("seed {seed}: {error:#}")),
+        Err(error) => Verdict::Failed(format!("{error:#}")),
     };
     let end = Outcome { row: &END, verdict, took: last.elapsed() };
     progress.print(&end);
     outcomes.push(end);
+    if outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Failed(_))) {
+        progress.say(&format!("the same steps once more: add --seed {seed}, and the same --filter"));
+    }
     Ok(outcomes)
 }
 

@@ -54,7 +54,10 @@ pub(in super::super) fn jumps(bench: &mut Bench<'_>) -> Result<String> {
         let ahead = stamps(&inner, Recording::start(&inner, "short.pcapng", &[])?)?[0] - now();
         #[expect(clippy::cast_precision_loss, reason = "seconds of an hour")]
         if (ahead - jump as f64).abs() > NEAR {
-            bail!("the lab's clock has not jumped: captures are {ahead:.0} s ahead, and not {jump} s");
+            bail!(
+                "the lab's clock has not jumped: captures are {:.0} s ahead, and not {jump} s",
+                ahead.abs()
+            );
         }
         inner.sh(other, "ip neigh flush all")?;
         slowest = slowest.max(inner.comes_back(other, &server.v4, BACK)?);
