@@ -53,7 +53,7 @@ pub(in super::super) fn cable(bench: &mut Bench<'_>) -> Result<String> {
 /// F9: a cable with a bad contact.
 pub(in super::super) fn flaps(bench: &mut Bench<'_>) -> Result<String> {
     let (lab, client, server) = (bench.lab()?, bench.client()?, bench.server()?);
-    let (times, half) = bench.choose((10, Duration::from_millis(100)), (100, Duration::from_millis(500)));
+    let (times, half) = bench.choose((10, Duration::from_millis(100)), (100, Duration::from_millis(250)));
     bench.reaches(client, &server.v4)?;
     let count = |name| lab.count(&server.name, &server.interface, name);
     let (handles, asked, descriptors) = (count("handles")?, count("sa_requests")?, lab.descriptors()?);

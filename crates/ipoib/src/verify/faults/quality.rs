@@ -90,7 +90,7 @@ pub(in super::super) fn half_lost(bench: &mut Bench<'_>) -> Result<String> {
 /// F13: questions to the subnet administration are lost: they are asked again, and not too often.
 pub(in super::super) fn questions(bench: &mut Bench<'_>) -> Result<String> {
     let (lab, client, server) = (bench.lab()?, bench.client()?, bench.server()?);
-    let rounds = bench.choose(3, 20);
+    let rounds = bench.choose(3, 10);
     let count = |name| lab.count(&server.name, &server.interface, name);
     let (asked, again) = (count("sa_requests")?, count("sa_retries")?);
     lab.fault_link(&server.name, "loss 40%")?;

@@ -43,7 +43,7 @@ fn lost(said: &str) -> Result<(u64, u64)> {
 /// T4: many streams, both ways, datagrams.
 pub(in super::super) fn streams(bench: &mut Bench<'_>) -> Result<String> {
     let (client, server) = (bench.client()?, bench.server()?);
-    let seconds = bench.choose("1", "10");
+    let seconds = bench.choose("1", "5");
     let listener = bench.serve(server, ("tcp", PORT), &["iperf", "-s"])?;
     let base = ["iperf", "-c", &server.v4, "-t", seconds, "-y", "C"];
     let eight = rates(&bench.ok(client, &[&base[..], &["-P", "8", "-l", "8K"]].concat(), 40)?);
@@ -74,7 +74,7 @@ const MOST_LOST: f64 = 0.01;
 pub(in super::super) fn all_to_all(bench: &mut Bench<'_>) -> Result<String> {
     let hosts = &bench.lab()?.hosts;
     let hosts: &[Host] = &hosts[..hosts.len().min(8)];
-    let seconds = bench.choose("1", "30");
+    let seconds = bench.choose("1", "10");
     let mut listeners = Vec::new();
     for host in hosts {
         listeners.push(bench.serve(host, ("tcp", PORT), &["iperf", "-s"])?);

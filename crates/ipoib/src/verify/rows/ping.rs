@@ -118,7 +118,7 @@ pub(in super::super) fn everybody(bench: &mut Bench<'_>) -> Result<String> {
         None => client.v4.rsplit_once('.').map(|(net, _)| format!("{net}.255")).unwrap_or_default(),
     };
     let multicast = format!("ff02::1%{}", client.interface);
-    let count = bench.choose("5", "50");
+    let count = bench.choose("5", "25");
     for (words, addresses) in [
         (["-b", &broadcast], peers.iter().map(|peer| peer.v4.clone()).collect::<Vec<_>>()),
         (["-6", &multicast], peers.iter().map(|peer| peer.local.clone()).collect()),

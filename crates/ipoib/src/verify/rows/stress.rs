@@ -13,7 +13,7 @@ pub(in super::super) fn floods(bench: &mut Bench<'_>) -> Result<String> {
     let lab = bench.lab()?;
     let (hosts, server) = (&lab.hosts, bench.server()?);
     let senders: &[Host] = &hosts[..hosts.len() - 1];
-    let seconds = bench.choose("1", "20");
+    let seconds = bench.choose("1", "10");
     // The first flood fills pools and tables, the second must not need more.
     let mut floods = Vec::new();
     for round in 0..2 {
