@@ -164,7 +164,7 @@ impl Interface {
             HostEvent::NeighborGone { ip, mac } => peers.release(cx, paths, sa, mac, ip),
             HostEvent::NeighborFailed { ip, mac } => {
                 if let Some(gid) = peers.port_of(ip, mac) {
-                    paths.suspect(gid);
+                    paths.doubt(gid);
                 }
             }
             HostEvent::GroupJoined(ip) => self.listen(ip, Source::Host),

@@ -228,11 +228,19 @@ impl Paths {
 
     /// The path to `gid` may be outdated: it is confirmed at a next packet, a failed one asked for again.
     pub(crate) fn suspect(&mut self, gid: Gid) {
-        let Some(path) = self.ids.get(&gid).and_then(|id| self.table.get_mut(*id)) else { return };
-        match &mut path.state {
-            State::Known(known) => known.epoch = self.epoch.wrapping_sub(1),
-            State::Failed { since, until } => *until = *since,
-            State::Querying => {}
+        self.doubt(gid);
+        let path = self.ids.get(&gid).and_then(|id| self.table.get_mut(*id));
+        if let Some(State::Failed { since, until }) = path.map(|path| &mut path.state) {
+            *until = *since;
+        }
+    }
+
+    /// The host does not reach `gid`: a path that is known is confirmed at a next packet. Of one that could not be had
+    /// that says nothing: the host fails to reach whom we let it forget.
+    pub(crate) fn doubt(&mut self, gid: Gid) {
+        let path = self.ids.get(&gid).and_then(|id| self.table.get_mut(*id));
+        if let Some(State::Known(known)) = path.map(|path| &mut path.state) {
+            known.epoch = self.epoch.wrapping_sub(1);
         }
     }
 

@@ -97,9 +97,11 @@ fn a_path_that_cannot_be_had_is_not_asked_for_at_every_packet() {
 fn that_a_path_cannot_be_had_outlives_the_hosts_entry() {
     let mut rig = Rig::up();
     for _ in 0..600 {
-        // The host does as it is told: it forgets, asks, is answered, sends.
+        // The host does as it is told: it forgets, asks, is answered, sends. What it removes, Linux calls failed first.
         let mac = rig.arp_answer(1);
         rig.ping(mac);
+        let failed = HostEvent::NeighborFailed { ip: ip(1).into(), mac: Some(mac) };
+        rig.interface.handle_host(rig.now, failed);
         let gone = HostEvent::NeighborGone { ip: Some(ip(1).into()), mac };
         rig.interface.handle_host(rig.now, gone);
         rig.advance(100);
