@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use super::{
     super::row::{Outcome, Verdict},
-    Counts,
+    Counts, family,
 };
 
 /// The document of a run.
@@ -18,7 +18,7 @@ pub(in super::super) fn junit(outcomes: &[Outcome], took: Duration) -> String {
         "<testsuite name=\"ipoib verify\" tests=\"{all}\" failures=\"{failed}\" skipped=\"{left_out}\" time=\"{time:.3}\">"
     );
     for outcome in outcomes {
-        let class = if outcome.row.id.starts_with('F') { "faults" } else { "flows" };
+        let class = family(outcome.row);
         let name = escaped(&format!("{} {}", outcome.row.id, outcome.row.title));
         let time = outcome.took.as_secs_f64();
         let _ = write!(text, "  <testcase classname=\"{class}\" name=\"{name}\" time=\"{time:.3}\">");

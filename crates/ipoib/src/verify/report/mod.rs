@@ -21,10 +21,18 @@ pub(super) fn line(outcome: &Outcome) -> String {
     format!("{id:<5} {title:<34} {word:<8} {:>6}  {words}", seconds(outcome.took)).trim_end().to_owned()
 }
 
-/// How many rows ended how, and the ones that failed once more.
+/// How many rows ended how, by family, and the ones that failed once more.
 pub(super) fn summary(outcomes: &[Outcome], took: Duration) -> String {
     let Counts { passed, failed, left_out } = Counts::of(outcomes);
-    let mut text = format!("\n{passed} ok, {failed} FAILED, {left_out} left out, in {}\n", seconds(took));
+    let mut text = format!("\n{:<8} {:>4} {:>8} {:>10} {:>10}\n", "", "ok", "FAILED", "left out", "time");
+    for name in ["flows", "faults"] {
+        let rows = outcomes.iter().filter(|outcome| family(outcome.row) == name);
+        let rows: Vec<Outcome> = rows.cloned().collect();
+        let Counts { passed, failed, left_out } = Counts::of(&rows);
+        let time = seconds(rows.iter().map(|outcome| outcome.took).sum());
+        text.push_str(&format!("{name:<8} {passed:>4} {failed:>8} {left_out:>10} {time:>10}\n"));
+    }
+    text.push_str(&format!("\n{passed} ok, {failed} FAILED, {left_out} left out, in {}\n", seconds(took)));
     let mut failures =
         outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Failed(_))).peekable();
     if failures.peek().is_some() {
@@ -38,6 +46,11 @@ pub(super) fn summary(outcomes: &[Outcome], took: Duration) -> String {
         ));
     }
     text
+}
+
+/// Of which half of the table a row is.
+fn family(row: &Row) -> &'static str {
+    if row.id.starts_with('F') { "faults" } else { "flows" }
 }
 
 /// How many rows ended how.
@@ -151,7 +164,12 @@ mod tests {
     fn failures_are_told_again_with_their_claim() {
         let failed = outcome(Verdict::Failed("no answer".into()));
         let said = summary(&[failed, outcome(Verdict::LeftOut("why not".into()))], Duration::from_secs(2));
-        assert!(said.starts_with("\n0 ok, 1 FAILED, 1 left out, in 2.0s\n"), "{said}");
+        assert!(said.contains("\n0 ok, 1 FAILED, 1 left out, in 2.0s\n"), "{said}");
+        let table: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            table[2..4],
+            [vec!["flows", "0", "1", "1", "2.5s"], vec!["faults", "0", "0", "0", "0.0s"]]
+        );
         assert!(said.contains(ROWS[0].meaning) && said.contains("failed   no answer"), "{said}");
     }
 
