@@ -25,7 +25,7 @@ pub(super) struct VerifyArgs {
     /// With --list: tables for the manual
     #[arg(long, requires = "list", conflicts_with = "json")]
     markdown: bool,
-    /// The whole of every row, which takes a quarter of an hour
+    /// The whole of every row, which takes less than a quarter of an hour
     #[arg(long)]
     full: bool,
     /// Break the fabric before each row, and see that the row fails

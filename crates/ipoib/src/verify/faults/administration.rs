@@ -30,7 +30,7 @@ pub(in super::super) fn mads_lost(bench: &mut Bench<'_>) -> Result<String> {
         lab.fault_link(&server.name, "mad_loss 100%")?;
     }
     let mut slowest = Duration::ZERO;
-    for _ in 0..bench.choose(3, 8) {
+    for _ in 0..bench.choose(3, 5) {
         bench.sh(server, &format!("ip link set {0} down; ip link set {0} up", server.interface))?;
         slowest = slowest.max(bench.carrier(server, true, bench.limit(Duration::from_secs(60)))?);
     }

@@ -50,7 +50,7 @@ pub(in super::super) fn jumps(bench: &mut Bench<'_>) -> Result<String> {
         if !bench.is_tricked("it stands") {
             set(bench, jump)?;
         }
-        pass(bench.choose(Duration::from_millis(300), Duration::from_secs(5)))?;
+        pass(bench.choose(Duration::from_millis(300), Duration::from_secs(2)))?;
         let ahead = stamps(&inner, Recording::start(&inner, "short.pcapng", &[])?)?[0] - now();
         #[expect(clippy::cast_precision_loss, reason = "seconds of an hour")]
         if (ahead - jump as f64).abs() > NEAR {

@@ -55,7 +55,7 @@ pub(in super::super) fn little_memory(bench: &mut Bench<'_>) -> Result<String> {
     let senders = &lab.hosts[..lab.hosts.len() - 1];
     let mut rates = Vec::new();
     for length in ["64", "65507"] {
-        rates.push(flood(bench, senders, server, length, bench.choose("1", "10"))?);
+        rates.push(flood(bench, senders, server, length, bench.choose("1", "5"))?);
     }
     lab.fault_link(&server.name, "clear")?;
     bench.comes_back(client, &server.v4, ACTIVE)?;

@@ -49,7 +49,7 @@ pub(in super::super) fn restarted(bench: &mut Bench<'_>) -> Result<String> {
     let (before, away) = (asked()?, Instant::now());
     bench.sh(other, "ip neigh flush all")?;
     let waiting = bench.spawn(other, &["ping", "-n", "-q", "-i", "0.1", &bench.server()?.v4])?;
-    pass(bench.choose(Duration::from_secs(1), Duration::from_secs(10)))?;
+    pass(bench.choose(Duration::from_secs(1), Duration::from_secs(6)))?;
     if !bench.is_tricked("none comes") {
         lab.client()?.start_sm(None, None)?;
     }
@@ -172,7 +172,7 @@ pub(in super::super) fn taken_over(bench: &mut Bench<'_>) -> Result<String> {
 /// F4: no manager, then one.
 pub(in super::super) fn none(bench: &mut Bench<'_>) -> Result<String> {
     let lab = Lab::start(bench.form, &new_name(), &["--sm", "none"], true)?;
-    pass(bench.choose(Duration::from_secs(1), Duration::from_secs(30)))?;
+    pass(bench.choose(Duration::from_secs(1), Duration::from_secs(20)))?;
     let rows = lab.show(Noun::Hosts)?;
     let reason = rows.first().and_then(|row| row["reason"].as_str()).unwrap_or_default().to_owned();
     if rows.iter().any(|row| row["state"] == "up" || row["reason"].as_str().is_none_or(str::is_empty)) {

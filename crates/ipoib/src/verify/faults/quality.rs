@@ -81,11 +81,15 @@ pub(in super::super) fn half_lost(bench: &mut Bench<'_>) -> Result<String> {
     bench.carrier(server, false, ACTIVE)?;
     lab.fault_link(&server.name, "loss 50%")?;
     lab.fault_host(&server.name, HostFault::Plug)?;
-    let on = bench.carrier(server, true, bench.limit(Duration::from_secs(60)))?;
+    let on = bench.carrier(server, true, bench.limit(COMES_UP_AT_LAST))?;
     lab.fault_link(&server.name, "clear")?;
     let back = bench.comes_back(client, &server.v4, ACTIVE)?;
     Ok(format!("carrier on in {}, answers {} after the loss ends", seconds(on), seconds(back)))
 }
+
+/// One question in four is answered, and what the manager has given up it begins anew with its next sweep, ten seconds
+/// later. 9 s to 32 s have been seen; it is chance, and not the machine, that makes it long.
+const COMES_UP_AT_LAST: Duration = Duration::from_secs(120);
 
 /// F13: questions to the subnet administration are lost: they are asked again, and not too often.
 pub(in super::super) fn questions(bench: &mut Bench<'_>) -> Result<String> {

@@ -183,7 +183,7 @@ pub(in super::super) fn switch(bench: &mut Bench<'_>) -> Result<String> {
     eventually("the administration tells that they are gone", bench.limit(ACTIVE), || {
         Ok((reports()? > told).then_some(()))
     })?;
-    pass(bench.choose(Duration::ZERO, Duration::from_secs(10)))?;
+    pass(bench.choose(Duration::ZERO, Duration::from_secs(5)))?;
     lab.fault_host("sw2", HostFault::Plug)?;
     let back = bench.comes_back(client, &server.v4, bench.limit(ACTIVE))?;
     let pings = beside.end(bench)?;

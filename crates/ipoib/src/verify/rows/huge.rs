@@ -11,7 +11,7 @@ const PORT: u16 = 11111;
 /// T16: datagrams of 65507 octets that are compared, and writes of a MiB.
 pub(in super::super) fn messages(bench: &mut Bench<'_>) -> Result<String> {
     let (client, server) = (bench.client()?, bench.server()?);
-    let seconds = bench.choose("1", "10");
+    let seconds = bench.choose("1", "5");
     let responder = bench.serve(server, ("udp", PORT), &["sockperf", "sr", "-i", &server.v4])?;
     let words = [
         "sockperf",
