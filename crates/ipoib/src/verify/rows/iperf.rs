@@ -12,6 +12,7 @@ use super::{
         process::{Process, eventually},
     },
     megabits,
+    ttcp::own_queues,
 };
 use crate::control::schema::Noun;
 
@@ -57,11 +58,14 @@ pub(in super::super) fn streams(bench: &mut Bench<'_>) -> Result<String> {
     drop(listener);
     let _listener = bench.serve(server, ("udp", PORT), &["iperf", "-s", "-u"])?;
     let words = ["iperf", "-c", &server.v4, "-u", "-b", "20M", "-l", "1400", "-t", seconds];
+    let before = own_queues(bench)?;
     let (missing, all) = lost(&bench.ok(client, &words, 40)?)?;
+    // On a machine with much else to do, a server that has no turn loses what its own queue does not hold.
+    let queues = own_queues(bench)? - before;
     #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let share = missing as f64 / all.max(1) as f64;
+    let share = (missing as f64 - queues).max(0.0) / all.max(1) as f64;
     if all < 1000 || share > MOST_LOST {
-        bail!("UDP: {missing} of {all} lost");
+        bail!("UDP: {missing} of {all} lost, {queues} of them by full queues of the hosts");
     }
     let sum = |rates: &[f64]| megabits(rates.iter().sum());
     Ok(format!("8 streams {}, both ways {}, UDP {missing} of {all} lost", sum(&eight[..8]), sum(&both)))

@@ -74,7 +74,7 @@ pub(in super::super) fn datagrams(bench: &mut Bench<'_>) -> Result<String> {
 
 /// What the hosts' own kernels dropped because a program, or the lab, had no turn: the client's interface, the server's
 /// sockets.
-fn own_queues(bench: &Bench<'_>) -> Result<f64> {
+pub(super) fn own_queues(bench: &Bench<'_>) -> Result<f64> {
     let (client, server) = (bench.client()?, bench.server()?);
     let file = format!("cat /sys/class/net/{}/statistics/tx_dropped", client.interface);
     let sent: f64 = bench.sh(client, &file)?.trim().parse()?;

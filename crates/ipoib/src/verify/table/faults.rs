@@ -233,7 +233,11 @@ pub(super) static FAULTS: &[Row] = &[
             breaks(
                 "the server's link loses data, too",
                 Harm::Server("loss 20%"),
-                &["pings between hosts that knew each other were lost", "`icmp_seq=20 `"],
+                &[
+                    "pings between hosts that knew each other were lost",
+                    "`icmp_seq=20 `",
+                    "1 packets transmitted, 0 received",
+                ],
             ),
             breaks("all management is lost", Harm::Trick("all"), &["h4's carrier is on"]),
         ],
