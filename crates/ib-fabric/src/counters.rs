@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 
 use ib_wire::{
     addr::{ServiceLevel, VirtualLane},
-    packet::{Lrh, Measure},
+    packet::Measure,
 };
 
 macro_rules! counters {
@@ -139,21 +139,21 @@ struct Cleared {
 impl Counters {
     /// Counts what was sent.
     #[inline]
-    pub(crate) fn sent(&mut self, measure: Measure, multicast: bool, lrh: &Lrh) {
+    pub(crate) fn sent(&mut self, measure: Measure, multicast: bool, sl: ServiceLevel) {
         let kind = if multicast { Counter::XmitMulticast } else { Counter::XmitUnicast };
         self.values[kind as usize] += u64::from(measure.packets);
-        *self.slot(Row::XmitWordsBySl, level(lrh.sl)) += u64::from(measure.words);
+        *self.slot(Row::XmitWordsBySl, level(sl)) += u64::from(measure.words);
     }
 
     /// Counts what was received.
     #[inline]
-    pub(crate) fn received(&mut self, measure: Measure, multicast: bool, lrh: &Lrh) {
+    pub(crate) fn received(&mut self, measure: Measure, multicast: bool, sl: ServiceLevel, vl: VirtualLane) {
         let kind = if multicast { Counter::RcvMulticast } else { Counter::RcvUnicast };
         let (packets, words) = (u64::from(measure.packets), u64::from(measure.words));
         self.values[kind as usize] += packets;
-        *self.slot(Row::RcvWordsBySl, level(lrh.sl)) += words;
-        *self.slot(Row::RcvPacketsByLane, lane(lrh.vl)) += packets;
-        *self.slot(Row::RcvWordsByLane, lane(lrh.vl)) += words;
+        *self.slot(Row::RcvWordsBySl, level(sl)) += words;
+        *self.slot(Row::RcvPacketsByLane, lane(vl)) += packets;
+        *self.slot(Row::RcvWordsByLane, lane(vl)) += words;
     }
 
     /// Counts packets that would have waited too long.
@@ -242,18 +242,17 @@ fn lane(vl: VirtualLane) -> usize {
 mod tests {
     use super::*;
 
-    fn lrh(sl: u8, vl: u8) -> Lrh {
-        let mut lrh = Lrh::from_bytes(&[0; 8]);
-        (lrh.sl, lrh.vl) = (ServiceLevel::new(sl), VirtualLane::new(vl));
-        lrh
+    fn receive(counters: &mut Counters, (packets, words): (u32, u32), multicast: bool, [sl, vl]: [u8; 2]) {
+        let measure = Measure { packets, words };
+        counters.received(measure, multicast, ServiceLevel::new(sl), VirtualLane::new(vl));
     }
 
     #[test]
     fn each_view_is_cleared_for_itself() {
         let mut counters = Counters::default();
-        counters.sent(Measure { packets: 3, words: 70 }, true, &lrh(1, 0));
+        counters.sent(Measure { packets: 3, words: 70 }, true, ServiceLevel::new(1));
         counters.clear(View::Classic, Counter::XmitWords);
-        counters.sent(Measure { packets: 1, words: 5 }, false, &lrh(2, 0));
+        counters.sent(Measure { packets: 1, words: 5 }, false, ServiceLevel::new(2));
         assert_eq!(counters.since_clear(View::Classic, Counter::XmitWords), 5);
         assert_eq!(counters.since_clear(View::Extended, Counter::XmitWords), 75);
         assert_eq!(counters.since_clear(View::Classic, Counter::XmitPackets), 4);
@@ -264,10 +263,10 @@ mod tests {
     #[test]
     fn totals_are_the_sums_of_service_levels_and_of_lanes() {
         let mut counters = Counters::default();
-        counters.received(Measure { packets: 2, words: 20 }, false, &lrh(15, 15));
-        counters.received(Measure { packets: 1, words: 7 }, true, &lrh(3, 15));
+        receive(&mut counters, (2, 20), false, [15, 15]);
+        receive(&mut counters, (1, 7), true, [3, 15]);
         counters.clear_row(Row::RcvWordsByLane, 15);
-        counters.received(Measure { packets: 1, words: 9 }, true, &lrh(3, 4));
+        receive(&mut counters, (1, 9), true, [3, 4]);
         assert_eq!(counters.total(Counter::RcvWords), 36);
         assert_eq!(counters.total(Counter::RcvPackets), 4);
         assert_eq!((counters.row(Row::RcvWordsBySl, 15), counters.row(Row::RcvWordsBySl, 3)), (20, 16));

@@ -27,6 +27,7 @@ use crate::{
     drop::Drop,
     endport::{AgentSpec, EndPort, pma, sma},
     error::{CreateQpError, QpError, RegisterError},
+    express::Express,
     flight::{Flight, Parked, Step},
     id::{AgentId, LinkId, NodeId, PortId, TapId},
     link::{Link, LinkFault},
@@ -56,6 +57,8 @@ pub struct Fabric {
     pub(crate) work: VecDeque<Work>,
     /// What is to be done later.
     pub(crate) agenda: Agenda<Later>,
+    /// Ways that are clear.
+    pub(crate) express: Express,
     /// Packets on slow links.
     pub(crate) parked: Parked,
     pub(crate) taps: Taps,
@@ -151,6 +154,7 @@ impl Fabric {
     pub fn add_tap(&mut self, filter: TapFilter) -> TapId {
         let tap = self.taps.add(filter);
         self.taps.mark(&mut self.links, &self.nodes);
+        self.express.forget();
         tap
     }
 
@@ -158,6 +162,7 @@ impl Fabric {
     pub fn remove_tap(&mut self, tap: TapId) {
         self.taps.remove(tap);
         self.taps.mark(&mut self.links, &self.nodes);
+        self.express.forget();
     }
 
     /// Creates a UD queue pair: with the number wanted, or with a free one from 0x400 on.

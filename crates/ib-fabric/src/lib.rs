@@ -18,6 +18,7 @@ mod cut;
 mod drop;
 mod endport;
 mod error;
+mod express;
 mod fabric;
 mod flight;
 mod gather;

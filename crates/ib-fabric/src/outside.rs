@@ -134,6 +134,7 @@ impl Fabric {
             asked: 0,
         }));
         self.ports[at].cable = Some(Cable { link, peer: at, is_a: true });
+        self.express.forget();
         self.taps.mark(&mut self.links, &self.nodes);
         self.agenda.put(now + config.ask, Later::Watch { link });
         self.train(now, link);
@@ -147,6 +148,7 @@ impl Fabric {
         self.pull(now, link.index());
         let replaced = self.links[link.index()].outside.as_ref().and_then(|outside| outside.replaced);
         self.ports[at].cable = replaced;
+        self.express.forget();
         if let Some(cable) = replaced {
             self.train(now, cable.link);
         }
@@ -270,7 +272,8 @@ impl Fabric {
         }
         match sign {
             Sign::Answer(_) => {
-                self.ports[at].counters.received(flight.measure, false, &flight.packet.lrh);
+                let lrh = &flight.packet.lrh;
+                self.ports[at].counters.received(flight.measure, false, lrh.sl, lrh.vl);
                 Step::Done
             }
             // Nobody is to be alarmed by a neighbour that has no way to know the key.
@@ -287,7 +290,7 @@ impl Fabric {
             outside.sent = now;
         }
         let mut flight = Flight::new(self.question(at, self.links[link].up), at);
-        self.ports[at].counters.sent(flight.measure, false, &flight.packet.lrh);
+        self.ports[at].counters.sent(flight.measure, false, flight.packet.lrh.sl);
         let step = if self.links[link].is_clear(true) {
             Step::Away(link)
         } else {

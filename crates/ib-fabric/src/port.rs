@@ -5,7 +5,10 @@
 use alloc::boxed::Box;
 
 use ib_wire::{
-    addr::{Lid, LinkSpeed, LinkWidth, Lmc, MKey, Mtu, PortNum, ServiceLevel, SubnetPrefix, Timeout},
+    addr::{
+        Lid, LinkSpeed, LinkWidth, Lmc, MKey, Mtu, PKey, PortNum, ServiceLevel, SubnetPrefix, Timeout,
+        VirtualLane,
+    },
     mad::attr::{CapabilityMask, CapabilityMask2, PhysicalState, PortInfo, PortState, VlArbitrationBlock},
     packet::Opcode,
 };
@@ -14,7 +17,7 @@ use crate::{
     config::FabricConfig,
     counters::Counters,
     drop::{Drop, Drops},
-    lanes::Lanes,
+    lanes::{Lanes, data_lanes},
     pkeys::PKeys,
 };
 
@@ -195,6 +198,50 @@ impl Port {
     /// Bytes of payload that the neighbour takes.
     pub(crate) fn neighbor_mtu(&self) -> usize {
         self.info.neighbor_mtu.bytes().map_or(0, usize::from)
+    }
+
+    /// Bytes of payload that it takes itself.
+    pub(crate) fn largest(&self) -> usize {
+        self.info.mtu_cap.bytes().map_or(usize::MAX, usize::from)
+    }
+
+    /// The cable that packets leave by, if the port is in the state `needed` at least.
+    #[inline]
+    pub(crate) fn lets_out(&self, needed: Logical) -> Result<Cable, Drop> {
+        self.cable.filter(|_| self.state >= needed).ok_or(Drop::PortNotSending)
+    }
+
+    /// What it checks of a data packet that leaves.
+    #[inline]
+    pub(crate) fn admits_out(&self, payload: usize, pkey: PKey) -> Result<(), Drop> {
+        if payload > self.neighbor_mtu() {
+            return Err(Drop::NeighborMtu);
+        }
+        if self.info.partition_enforcement_outbound && !self.pkeys.passes(pkey) {
+            return Err(Drop::PKeyOutbound);
+        }
+        Ok(())
+    }
+
+    /// What it checks of a data packet that comes in.
+    #[inline]
+    pub(crate) fn admits_in(&self, vl: VirtualLane, payload: usize, pkey: PKey) -> Result<(), Drop> {
+        if vl.get() >= data_lanes(self.info.operational_vls) {
+            return Err(Drop::BadLane);
+        }
+        if payload > self.largest() {
+            return Err(Drop::Oversize);
+        }
+        if self.info.partition_enforcement_inbound && !self.pkeys.passes(pkey) {
+            return Err(Drop::PKeyInbound);
+        }
+        Ok(())
+    }
+
+    /// The place of the port `num` of the same node; this one's is `at`.
+    #[inline]
+    pub(crate) fn sibling(&self, at: usize, num: PortNum) -> usize {
+        at - usize::from(self.num.0) + usize::from(num.0)
     }
 
     /// Counts a drop under its name and in the counters of performance management.

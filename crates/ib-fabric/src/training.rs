@@ -16,6 +16,7 @@ impl Fabric {
     pub fn set_link_fault(&mut self, now: Instant, link: LinkId, fault: LinkFault) {
         let index = link.index();
         self.links[index].set_fault(fault);
+        self.express.forget();
         if fault.down && self.links[index].up {
             self.count_downed(index);
         }
@@ -30,6 +31,7 @@ impl Fabric {
             return;
         }
         self.nodes[index].power = on;
+        self.express.forget();
         for port in self.nodes[index].ports.clone() {
             if let Some(cable) = self.ports[port].cable {
                 if !on && self.links[cable.link].up {
@@ -108,6 +110,7 @@ impl Fabric {
 
     fn come_up(&mut self, now: Instant, link: usize) {
         self.links[link].up = true;
+        self.express.forget();
         let ends = self.links[link].ends;
         for (port, peer) in [(ends[0], ends[1]), (ends[1], ends[0])] {
             let peer_info = self.ports[peer].info;
@@ -125,6 +128,7 @@ impl Fabric {
     pub(crate) fn take_down(&mut self, now: Instant, link: usize, asked: Option<usize>) {
         let was_up = self.links[link].up;
         self.links[link].went_down();
+        self.express.forget();
         if let Some(outside) = &mut self.links[link].outside {
             outside.alive = false;
         }

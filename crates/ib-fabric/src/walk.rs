@@ -9,8 +9,7 @@ use crate::{
     drop::Drop,
     fabric::{Fabric, Work},
     flight::{Flight, Step},
-    lanes::data_lanes,
-    port::{Logical, Port},
+    port::Logical,
     switch::PortSet,
 };
 
@@ -48,28 +47,29 @@ impl Fabric {
 
     /// A packet leaves a port.
     fn leave(&mut self, now: Instant, at: usize, flight: &mut Flight) -> Step {
-        let port = &mut self.ports[at];
         let management = flight.is_management();
-        let Some(cable) = port.cable else {
-            return self.drop_at(at, Drop::PortNotSending, flight);
-        };
         let needed = if management { Logical::Initialize } else { Logical::Active };
-        if port.state < needed {
-            return self.drop_at(at, Drop::PortNotSending, flight);
+        let port = &mut self.ports[at];
+        let cable = match port.lets_out(needed) {
+            Ok(cable) => cable,
+            Err(reason) => return self.drop_at(at, reason, flight),
+        };
+        if !management && let Err(reason) = port.admits_out(flight.largest, flight.packet.bth.pkey) {
+            return self.refuse(now, at, reason, flight);
         }
-        if !management {
-            if flight.largest > port.neighbor_mtu() {
-                return self.drop_at(at, Drop::NeighborMtu, flight);
-            }
-            if port.info.partition_enforcement_outbound && !port.pkeys.passes(flight.packet.bth.pkey) {
-                return self.refuse_partition(now, at, Drop::PKeyOutbound, flight);
-            }
-        }
-        port.counters.sent(flight.measure, flight.multicast, &flight.packet.lrh);
+        port.counters.sent(flight.measure, flight.multicast, flight.packet.lrh.sl);
         if self.links[cable.link].is_clear(cable.is_a) {
             self.links[cable.link].beyond(cable)
         } else {
             self.cross(now, at, cable, flight)
+        }
+    }
+
+    /// A port does not let a data packet pass.
+    fn refuse(&mut self, now: Instant, at: usize, reason: Drop, flight: &Flight) -> Step {
+        match reason {
+            Drop::PKeyInbound | Drop::PKeyOutbound => self.refuse_partition(now, at, reason, flight),
+            _ => self.drop_at(at, reason, flight),
         }
     }
 
@@ -81,13 +81,11 @@ impl Fabric {
         if port.state < needed {
             return self.drop_at(at, Drop::PortNotReceiving, flight);
         }
-        port.counters.received(flight.measure, flight.multicast, &flight.packet.lrh);
+        let lrh = &flight.packet.lrh;
+        port.counters.received(flight.measure, flight.multicast, lrh.sl, lrh.vl);
         flight.ingress = at;
-        if !management && let Err(reason) = admit(port, flight) {
-            if reason == Drop::PKeyInbound {
-                return self.refuse_partition(now, at, reason, flight);
-            }
-            return self.drop_at(at, reason, flight);
+        if !management && let Err(reason) = port.admits_in(lrh.vl, flight.largest, flight.packet.bth.pkey) {
+            return self.refuse(now, at, reason, flight);
         }
         match port.switch {
             None => Step::Local(at),
@@ -145,7 +143,7 @@ impl Fabric {
     #[inline]
     fn towards(&self, at: usize, switch: usize, out: PortNum, flight: &mut Flight) -> Result<Step, Drop> {
         let from = self.ports[at].num;
-        let port = at - usize::from(from.0) + usize::from(out.0);
+        let port = self.ports[at].sibling(at, out);
         if out == PortNum::MANAGEMENT {
             return Ok(Step::Local(port));
         }
@@ -156,20 +154,4 @@ impl Fabric {
         }
         Ok(Step::Out(port))
     }
-}
-
-/// What a port checks of a data packet that comes in.
-#[inline]
-fn admit(port: &Port, flight: &Flight) -> Result<(), Drop> {
-    let packet = &flight.packet;
-    if packet.lrh.vl.get() >= data_lanes(port.info.operational_vls) {
-        return Err(Drop::BadLane);
-    }
-    if port.info.mtu_cap.bytes().is_some_and(|mtu| flight.largest > usize::from(mtu)) {
-        return Err(Drop::Oversize);
-    }
-    if port.info.partition_enforcement_inbound && !port.pkeys.passes(packet.bth.pkey) {
-        return Err(Drop::PKeyInbound);
-    }
-    Ok(())
 }

@@ -2,11 +2,15 @@
 
 use alloc::string::String;
 
-use ib_fabric::{AgentId, PortId};
+use ib_fabric::{AgentId, Fabric, PortId};
 use ib_sm::SubnetManager;
-use ipoib_proto::Interface;
+use ib_wire::time::Instant;
+use ipoib_proto::{Interface, Output as InterfaceOutput};
 
-use crate::seat::Seat;
+use crate::{
+    ToHost,
+    seat::{Seat, Sorted},
+};
 
 /// An IPoIB interface of a host and where it is attached.
 #[derive(Debug)]
@@ -25,6 +29,25 @@ impl Attached {
     /// The port.
     pub const fn port(&self) -> PortId {
         self.seat.port
+    }
+
+    /// Does at the port what the engine puts out; what it puts out for its host comes back.
+    #[cold]
+    pub(crate) fn carry_out(
+        &self,
+        now: Instant,
+        fabric: &mut Fabric,
+        output: InterfaceOutput,
+    ) -> Option<ToHost> {
+        match output.into() {
+            Sorted::Host(what) => Some(what),
+            Sorted::Port(request) => {
+                if let Err(error) = self.seat.carry(now, fabric, request) {
+                    tracing::warn!(host = %self.host, interface = %self.name, %error, "queue pair");
+                }
+                None
+            }
+        }
     }
 }
 

@@ -18,14 +18,14 @@ use ib_wire::{
     time::Instant,
     ud::{MadAddress, PortEvent},
 };
-use ipoib_proto::{Config, HostEvent, Interface};
+use ipoib_proto::{Config, HostEvent, Interface, Output as InterfaceOutput};
 
 use crate::{
-    InterfaceConfig, InterfaceId, LabConfig, LabError, ManagerConfig, Output, RequestError, Tapped,
+    InterfaceConfig, InterfaceId, LabConfig, LabError, ManagerConfig, Output, RequestError, Tapped, ToHost,
     attached::{Attached, Manager},
     client::{ClientId, Clients, PortNotice},
     program::{AgentCounters, Outgoing, ProgramError, ProgramSpec, Programs},
-    seat::{PortRequest, Seat, Sorted},
+    seat::{PortRequest, Seat},
     timers::Timers,
 };
 
@@ -512,18 +512,23 @@ impl Lab {
     }
 
     fn run_interface(&mut self, now: Instant, id: InterfaceId) {
-        let attached = &mut self.interfaces[id.0];
+        let Self { interfaces, fabric, out, timers, .. } = self;
+        let attached = &mut interfaces[id.0];
         while let Some(output) = attached.engine.poll_output() {
-            match output.into() {
-                Sorted::Host(what) => self.out.push_back(Output::Host { interface: id, what }),
-                Sorted::Port(request) => {
-                    if let Err(error) = attached.seat.carry(now, &mut self.fabric, request) {
-                        tracing::warn!(host = %attached.host, interface = %attached.name, %error, "queue pair");
+            match output {
+                // The two that every packet makes.
+                InterfaceOutput::Send(send) => attached.seat.send(now, fabric, send),
+                InterfaceOutput::ToHost(frame) => {
+                    out.push_back(Output::Host { interface: id, what: ToHost::Frame(frame) });
+                }
+                other => {
+                    if let Some(what) = attached.carry_out(now, fabric, other) {
+                        out.push_back(Output::Host { interface: id, what });
                     }
                 }
             }
         }
-        self.timers.set(Holder::Interface(id.0).number(), attached.engine.poll_timeout());
+        timers.set(Holder::Interface(id.0).number(), attached.engine.poll_timeout());
     }
 
     fn run_manager(&mut self, now: Instant, index: usize) {

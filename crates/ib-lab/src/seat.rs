@@ -86,6 +86,12 @@ impl Seat {
         fabric.unregister_agent(self.port, self.agent);
     }
 
+    /// Sends a datagram; what the port refuses it counts under its reason.
+    #[inline]
+    pub(crate) fn send(&self, now: Instant, fabric: &mut Fabric, send: UdSend) {
+        let _ = fabric.post_send(now, self.port, self.qpn, send);
+    }
+
     /// Does what is asked. What the port refuses to send it counts under its reason.
     #[inline]
     pub(crate) fn carry(
@@ -96,7 +102,7 @@ impl Seat {
     ) -> Result<(), QpError> {
         match request {
             PortRequest::Send(send) => {
-                let _ = fabric.post_send(now, self.port, self.qpn, send);
+                self.send(now, fabric, send);
                 Ok(())
             }
             PortRequest::Mad { to, mad } => {

@@ -16,15 +16,20 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// Sets, moves or clears the deadline of `holder`.
+    #[inline]
     pub(crate) fn set(&mut self, holder: usize, deadline: Option<Instant>) {
+        if self.deadline.get(holder) != Some(&deadline) {
+            self.change(holder, deadline);
+        }
+    }
+
+    fn change(&mut self, holder: usize, deadline: Option<Instant>) {
         if self.deadline.len() <= holder {
             self.deadline.resize(holder + 1, None);
         }
-        if self.deadline[holder] != deadline {
-            self.deadline[holder] = deadline;
-            if let Some(at) = deadline {
-                self.queue.push(Reverse((at, holder)));
-            }
+        self.deadline[holder] = deadline;
+        if let Some(at) = deadline {
+            self.queue.push(Reverse((at, holder)));
         }
     }
 

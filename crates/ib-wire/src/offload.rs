@@ -4,6 +4,8 @@
 //! unfinished checksum. Inside the machine it stays whole; `ipoib::large` cuts it where bytes leave.
 //! Offsets count from the first byte of the IP header.
 
+use crate::ipoib::Header;
+
 /// What is still to be done to a datagram before it may stand on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offload {
@@ -16,6 +18,16 @@ pub struct Offload {
 impl Offload {
     /// Nothing to do: one packet, complete.
     pub const NONE: Self = Self { checksum: Checksum::Complete, segments: None };
+
+    /// The largest payload on the link of a datagram with so many bytes of payload, IPoIB header included: of a large
+    /// send, that of its full packets.
+    #[inline]
+    pub fn largest_of(&self, payload: usize) -> usize {
+        match self.segments {
+            None => payload,
+            Some(segments) => payload.min(Header::LEN + segments.packet()),
+        }
+    }
 
     /// True if the bytes are not yet what a link would carry.
     pub const fn is_pending(&self) -> bool {
@@ -54,6 +66,12 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Bytes of each packet but the last, from the IP header on.
+    #[inline]
+    pub fn packet(&self) -> usize {
+        usize::from(self.header) + usize::from(self.size)
+    }
+
     /// How many packets a datagram of `ip_len` bytes (IP header on) stands for, and the IP length of the
     /// last; all others are `header + size` long.
     pub fn count(&self, ip_len: usize) -> (usize, usize) {

@@ -86,6 +86,7 @@ impl Context {
     }
 
     /// The next output.
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
@@ -96,6 +97,6 @@ impl Context {
 fn on_link(len: usize, offload: &Offload) -> (u64, u64) {
     let Some(segments) = &offload.segments else { return (1, len as u64) };
     let (count, last) = segments.count(len);
-    let whole = usize::from(segments.header) + usize::from(segments.size);
+    let whole = segments.packet();
     (count as u64, ((count - 1) * whole + last) as u64)
 }

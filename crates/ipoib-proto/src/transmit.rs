@@ -35,7 +35,7 @@ impl Interface {
             return self.cx.discard(Drop::TxNoCarrier);
         }
         packet.trim_front(ETHERNET);
-        let len = offload.segments.map_or(packet.len(), |s| usize::from(s.header) + usize::from(s.size));
+        let len = offload.segments.map_or(packet.len(), |segments| segments.packet());
         if len > usize::from(self.ip_mtu) {
             return self.cx.discard(Drop::TxTooLong);
         }

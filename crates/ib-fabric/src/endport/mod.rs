@@ -9,7 +9,7 @@ mod directed;
 mod gsi;
 pub(crate) mod pma;
 mod qp;
-mod receive;
+pub(crate) mod receive;
 mod send;
 pub(crate) mod sma;
 mod smi;

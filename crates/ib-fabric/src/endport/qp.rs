@@ -44,8 +44,9 @@ pub(crate) struct QueuePair {
 }
 
 impl QueuePair {
-    /// The sequence number of what is about to be sent as `packets`.
+    /// Counts a datagram sent as so many `packets`; the sequence number of the first.
     pub(crate) const fn take_psn(&mut self, packets: u32) -> Psn {
+        self.sent += 1;
         let psn = self.psn;
         self.psn = psn.plus(packets);
         psn

@@ -1,7 +1,7 @@
 //! Where data packets end: the queue pairs of a port. IBA 1 §9.6.1, §10.2.5, §10.9.3.
 
 use ib_wire::{
-    addr::{MulticastGid, MulticastLid, Qpn, VirtualLane},
+    addr::{MulticastGid, MulticastLid, PKey, QKey, Qpn, VirtualLane},
     time::Instant,
     ud::UdReceived,
 };
@@ -44,7 +44,7 @@ impl Fabric {
             return self.gsi(now, at, end, flight);
         }
         let qp = self.ends[end].qps.get_mut(dest_qp).ok_or(Drop::NoQp)?;
-        match check(qp, flight) {
+        match check(qp, flight.packet.bth.pkey, flight.packet.deth.qkey) {
             Ok(()) => {
                 qp.received += 1;
                 self.receive(end, dest_qp, flight);
@@ -67,7 +67,7 @@ impl Fabric {
         for place in attached {
             let Some(qp) = self.ends[end].qps.attached_qp(place) else { continue };
             let qpn = qp.qpn;
-            match check(qp, flight) {
+            match check(qp, flight.packet.bth.pkey, flight.packet.deth.qkey) {
                 Ok(()) => {
                     qp.received += 1;
                     self.receive(end, qpn, flight);
@@ -115,14 +115,15 @@ impl Fabric {
 }
 
 /// What a queue pair checks of a datagram.
-fn check(qp: &QueuePair, flight: &Flight) -> Result<(), Drop> {
+#[inline]
+pub(crate) fn check(qp: &QueuePair, pkey: PKey, qkey: QKey) -> Result<(), Drop> {
     if qp.state != QpState::ReadyToSend {
         return Err(Drop::QpNotReady);
     }
-    if !qp.pkey.admits(flight.packet.bth.pkey) {
+    if !qp.pkey.admits(pkey) {
         return Err(Drop::PKeyMismatch);
     }
-    if qp.qkey != flight.packet.deth.qkey {
+    if qp.qkey != qkey {
         return Err(Drop::QKeyMismatch);
     }
     Ok(())

@@ -14,6 +14,7 @@ use super::{QpState, claimed, gid};
 use crate::{
     drop::Drop,
     error::SendError,
+    express::Start,
     fabric::{Fabric, Work},
     flight::{Flight, Step},
     id::{AgentId, PortId},
@@ -23,12 +24,14 @@ impl Fabric {
     /// Sends a datagram and carries it as far as nothing asks it to wait.
     ///
     /// A port without link, or not yet Active, drops it; that is not an error.
-    pub fn post_send(&mut self, now: Instant, port: PortId, qpn: Qpn, send: UdSend) -> Result<(), SendError> {
-        let end = &mut self.ends[port.index()];
-        let at = end.port;
-        let info = &self.ports[at].info;
-        let sgid = gid(end, &self.ports[at]);
-        let qp = end.qps.get_mut(qpn).ok_or(SendError::NoQp(qpn))?;
+    pub fn post_send(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        qpn: Qpn,
+        mut send: UdSend,
+    ) -> Result<(), SendError> {
+        let qp = self.ends[port.index()].qps.get_mut(qpn).ok_or(SendError::NoQp(qpn))?;
         if qp.state != QpState::ReadyToSend {
             return Err(SendError::NotReady(qpn));
         }
@@ -39,14 +42,39 @@ impl Fabric {
         if dlid.is_multicast() && send.to.global.is_none() {
             return Err(SendError::NoGlobalRoute(dlid));
         }
+        if send.qkey.is_controlled() {
+            send.qkey = qp.qkey;
+        }
+        if send.to.global.is_some() || !qp.pkey.is_valid() {
+            return self.post_by_steps(now, port, qpn, send);
+        }
+        let start = Start { end: port.index(), dlid, sl: send.to.sl, pkey: qp.pkey };
+        match self.express(start, qpn, send) {
+            Ok(measure) => {
+                if let Some(qp) = self.ends[port.index()].qps.get_mut(qpn) {
+                    qp.take_psn(measure.packets);
+                }
+                Ok(())
+            }
+            Err(given_back) => self.post_by_steps(now, port, qpn, given_back),
+        }
+    }
+
+    /// Sends a datagram from a queue pair that may, step by step.
+    fn post_by_steps(&mut self, now: Instant, port: PortId, qpn: Qpn, send: UdSend) -> Result<(), SendError> {
+        let end = &mut self.ends[port.index()];
+        let at = end.port;
+        let info = &self.ports[at].info;
+        let sgid = gid(end, &self.ports[at]);
+        let qp = end.qps.get_mut(qpn).ok_or(SendError::NoQp(qpn))?;
         let spec = PacketSpec {
             vl: VirtualLane::default(),
             sl: send.to.sl,
             slid: info.lid,
-            dlid,
+            dlid: send.to.dlid,
             global: send.to.global.map(|route| GlobalRoute { sgid, ..route }),
             pkey: qp.pkey,
-            qkey: if send.qkey.is_controlled() { qp.qkey } else { send.qkey },
+            qkey: send.qkey,
             src_qp: qpn,
             dest_qp: send.dest_qp,
             psn: Psn::new(0),
@@ -57,7 +85,6 @@ impl Fabric {
             return Err(SendError::TooLarge { len, mtu });
         }
         flight.packet.bth.psn = qp.take_psn(flight.measure.packets);
-        qp.sent += 1;
         if !qp.pkey.is_valid() {
             self.drop_at(at, Drop::NoPKey, &flight);
             return Ok(());

@@ -131,6 +131,9 @@ impl Fabric {
             return Err(Drop::SmpMKey);
         }
         let (status, data) = device.answer(smp.header(), smp.data(), key, &mut effects);
+        if smp.header().method == Method::SET {
+            self.express.forget();
+        }
         if key == KeyCheck::Good {
             self.ends[end].lease_end = None;
         }

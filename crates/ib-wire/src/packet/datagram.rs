@@ -7,11 +7,17 @@ use super::{Bth, Deth, Grh, Lrh, NextHeader, Opcode};
 use crate::{
     addr::{Gid, Lid, PKey, Psn, QKey, Qpn, ServiceLevel, VirtualLane},
     crc,
-    ipoib::large::{LargeError, segments},
+    ipoib::{
+        self,
+        large::{LargeError, segments},
+    },
     layout::Truncated,
     offload::Offload,
     payload::Payload,
 };
+
+/// Bytes of the IPoIB header in front of the IP packet of a large send.
+const ENCAPSULATION: usize = ipoib::Header::LEN;
 
 /// A datagram between two queue pairs.
 ///
@@ -298,31 +304,36 @@ impl Packet {
     /// What this packet counts for on a link.
     #[inline]
     pub fn measure(&self) -> Measure {
-        let Some(segments) = self.offload.segments else {
-            return Measure { packets: 1, words: self.words_of(self.payload.len()).into() };
-        };
-        let (count, last) = segments.count(self.payload.len().saturating_sub(ENCAPSULATION));
-        let full = ENCAPSULATION + usize::from(segments.header) + usize::from(segments.size);
-        let packets = u32::try_from(count).unwrap_or(u32::MAX);
-        let words = u32::from(self.words_of(full)) * (packets - 1);
-        Measure { packets, words: words + u32::from(self.words_of(ENCAPSULATION + last)) }
+        Measure::of(self.header_len(), self.payload.len(), &self.offload)
     }
 
     /// The largest payload on the link: of a large send, that of its full packets.
     pub fn largest_payload(&self) -> usize {
-        match self.offload.segments {
-            None => self.payload.len(),
-            Some(s) => self.payload.len().min(ENCAPSULATION + usize::from(s.header) + usize::from(s.size)),
-        }
+        self.offload.largest_of(self.payload.len())
     }
 
     fn words_of(&self, payload: usize) -> u16 {
-        u16::try_from((self.header_len() + payload.next_multiple_of(4) + 4) / 4).unwrap_or(u16::MAX)
+        words(self.header_len() + payload.next_multiple_of(4))
     }
 }
 
-/// Bytes of the IPoIB header in front of the IP packet.
-const ENCAPSULATION: usize = 4;
+impl Measure {
+    /// What a datagram counts for with so many bytes of headers and of payload.
+    #[inline]
+    pub fn of(headers: usize, payload: usize, offload: &Offload) -> Self {
+        let words_of = |payload: usize| u32::from(words(headers + payload.next_multiple_of(4)));
+        let Some(segments) = offload.segments else { return Self { packets: 1, words: words_of(payload) } };
+        let (count, last) = segments.count(payload.saturating_sub(ENCAPSULATION));
+        let packets = u32::try_from(count).unwrap_or(u32::MAX);
+        let words = words_of(ENCAPSULATION + segments.packet()) * (packets - 1);
+        Self { packets, words: words + words_of(ENCAPSULATION + last) }
+    }
+}
+
+/// 4-byte words on the link of so many bytes in front of the ICRC, as LRH counts them.
+fn words(bytes: usize) -> u16 {
+    u16::try_from((bytes + 4) / 4).unwrap_or(u16::MAX)
+}
 
 /// What stands in front of a VCRC that is right.
 fn without_vcrc(bytes: &[u8]) -> Result<&[u8], PacketError> {
