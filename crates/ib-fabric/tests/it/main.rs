@@ -3,6 +3,7 @@
 mod agents;
 mod classes;
 mod counters;
+mod express;
 mod faults;
 mod forwarding;
 mod keys;

@@ -93,13 +93,15 @@ const fn target(
 }
 
 /// The ratios that this project wants to hold, on two processors.
-pub(crate) const TARGETS: [Target; 9] = [
+pub(crate) const TARGETS: [Target; 11] = [
     target("lab", "tcp1", COPIERS, 0.95),
     target("lab", "tcp4", COPIERS, 0.95),
     target("lab", "tcp2w", COPIERS, 0.95),
     target("lab", "udp64", &["veth"], 1.5),
     target("lab", "tcprr", COPIERS, 0.95),
     target("lab", "udprr", COPIERS, 0.95),
+    target("lab-spin", "tcprr", &["spin"], 0.95),
+    target("lab-spin", "udprr", &["spin"], 0.95),
     target("lab", "ping", &["ep1"], 1.15),
     target("isolate", "tcp1", &["shm2"], 0.95),
     target("udp", "tcp1", &["veth-plain"], 1.0),

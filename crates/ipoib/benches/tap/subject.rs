@@ -1,7 +1,8 @@
 //! What is measured: a table. Each row brings up a way from one host to another.
 
 use std::{
-    net::Ipv4Addr,
+    fs,
+    net::{Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -69,7 +70,7 @@ const fn row(
 }
 
 /// All subjects. Everything is told as a ratio to the first.
-pub(crate) const SUBJECTS: [Subject; 13] = [
+pub(crate) const SUBJECTS: [Subject; 15] = [
     row("veth", "the kernel alone, with all offloads", |world| outside::veth(world, "veth", true)),
     row("veth-plain", "the kernel alone, without offloads", |world| outside::veth(world, "plain", false)),
     row("lab", "ipoib lab, two switches between the hosts", |world| lab(world, &[], ["h1", "h4"])),
@@ -77,6 +78,8 @@ pub(crate) const SUBJECTS: [Subject; 13] = [
     row("isolate", "ipoib lab --isolate: a process for the fabric and one for each host", |world| {
         lab(world, &["--isolate"], ["h1", "h4"])
     }),
+    row("lab-spin", "ipoib lab --spin 20us", |world| lab(world, &["--spin", "20us"], ["h1", "h4"])),
+    row("udp", "two labs, joined by a UDP link between their switches", joined),
     row("thr", "copier: a thread for each direction", |world| world.copier("thr", Design::Thr)),
     row("ep1", "copier: one thread with epoll", |world| world.copier("ep1", Design::Ep1)),
     row("spin", "copier: ep1, polls 20 us before it sleeps", |world| world.copier("spin", Design::Spin)),
@@ -88,6 +91,29 @@ pub(crate) const SUBJECTS: [Subject; 13] = [
     }),
     row("vde", "vde_switch and two vde_plug2tap", outside::vde),
 ];
+
+/// Two labs whose only switches are joined by UDP over the loopback interface.
+fn joined(world: &mut World) -> Result<Option<Way>> {
+    let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0"));
+    let [a, b] = sockets.map(|socket| socket.and_then(|socket| socket.local_addr()));
+    let (a, b) = (a?, b?);
+    let mut ends = Vec::new();
+    let mut processes = Vec::new();
+    // The first has the manager, which brings the second up through the link.
+    for (fabric, local, peer, sm) in [(1, a, b, "embedded"), (2, b, a, "none")] {
+        let topology = world.dir.join(format!("udp-{fabric}.toml"));
+        let text = format!(
+            "fabric = {fabric}\nswitch = [{{ name = \"sw1\", ports = 8, hosts = 1 }}]\n\
+             link = [{{ a = \"sw1:7\", udp = {{ local = \"{local}\", peer = \"{peer}\" }} }}]\n"
+        );
+        fs::write(&topology, text).with_context(|| topology.display().to_string())?;
+        let (lab, process) = world.lab(&["--topology", &topology.display().to_string(), "--sm", sm])?;
+        ends.push(Place::Lab { ipoib: world.ipoib.clone(), lab, host: "h1" });
+        processes.push(process);
+    }
+    let ends = ends.try_into().expect("two labs");
+    Ok(Some(Way { ends, server: Ipv4Addr::new(10, 77, 2, 1), processes }))
+}
 
 /// A lab with these options; one for all who ask for the same.
 fn lab(world: &mut World, options: &[&str], [client, server]: [&'static str; 2]) -> Result<Option<Way>> {

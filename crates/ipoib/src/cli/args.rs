@@ -100,6 +100,9 @@ pub(super) struct LabArgs {
     /// Run every driver as a process of its own
     #[arg(long)]
     pub(super) isolate: bool,
+    /// Look for more traffic for so long before sleeping, such as 20us: answers come sooner, at the cost of processor time
+    #[arg(long, value_name = "TIME")]
+    pub(super) spin: Option<String>,
     /// With --isolate: bytes of each ring between a driver and the fabric, a power of two
     #[arg(long, value_name = "BYTES", requires = "isolate")]
     pub(super) ring_size: Option<u32>,
@@ -198,6 +201,9 @@ pub(super) struct AttachArgs {
     /// Bytes of each ring between a driver and the fabric, a power of two; 1048576 if nothing is said
     #[arg(long, value_name = "BYTES")]
     pub(super) ring_size: Option<u32>,
+    /// Look for more traffic for so long before sleeping, such as 20us; not at all if nothing is said
+    #[arg(long, value_name = "TIME")]
+    pub(super) spin: Option<String>,
 }
 
 /// `up`.
@@ -233,6 +239,9 @@ pub(super) struct UpArgs {
     /// Send descriptors of an interface; its txqueuelen is twice that; 128 if nothing is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=8192))]
     pub(super) tx_ring_size: Option<u16>,
+    /// Look for more traffic for so long before sleeping, such as 20us; not at all if nothing is said
+    #[arg(long, value_name = "TIME")]
+    pub(super) spin: Option<String>,
     /// Directory that remembers whose the port is
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) state: Option<PathBuf>,

@@ -15,7 +15,7 @@ use toml::Spanned;
 
 use super::{
     args::{AttachArgs, FabricArgs, ManagerArgs, SmArg, UpArgs},
-    plan::{FileText, file_mode, read_topology},
+    plan::{FileText, file_mode, read_topology, spin},
     up::{Port, address, child},
 };
 use crate::os::ring::{MAX_RING, MIN_RING};
@@ -33,6 +33,7 @@ struct UpFile {
     children: Vec<Spanned<String>>,
     max_address_vector: Option<Spanned<i64>>,
     tx_ring_size: Option<Spanned<i64>>,
+    spin: Option<Spanned<String>>,
     state: Option<PathBuf>,
     #[serde(default)]
     wait: bool,
@@ -55,6 +56,7 @@ struct FabricFile {
     attach: Option<PathBuf>,
     attach_mode: Option<Spanned<String>>,
     ring_size: Option<Spanned<i64>>,
+    spin: Option<Spanned<String>>,
     capture: Option<PathBuf>,
     seed: Option<u64>,
 }
@@ -111,6 +113,10 @@ impl File {
         values.into_iter().map(|value| self.text(name, value, &read)).collect()
     }
 
+    fn spin(&self, value: Option<Spanned<String>>) -> Result<Option<String>> {
+        value.map(|text| self.text("spin", text, |text| spin(Some(text)))).transpose()
+    }
+
     /// A number, if it is within its range.
     fn number<T: TryFrom<i64>>(
         &self,
@@ -148,6 +154,7 @@ impl UpArgs {
         let handles = file.number("max_address_vector", said.max_address_vector, 1..(1 << 16) + 1)?;
         self.max_address_vector = self.max_address_vector.or(handles);
         self.tx_ring_size = self.tx_ring_size.or(file.number("tx_ring_size", said.tx_ring_size, 2..8193)?);
+        self.spin = self.spin.or(file.spin(said.spin)?);
         self.state = self.state.or(said.state);
         self.wait |= said.wait;
         self.shares_host |= said.shares_host;
@@ -176,6 +183,7 @@ impl FabricArgs {
         let partitions = |text: &str| FileText::read(text.into());
         let partitions = said.partitions.map(|text| file.text("partitions", text, partitions)).transpose()?;
         let mode = said.attach_mode.map(|text| file.text("attach_mode", text, file_mode)).transpose()?;
+        let spin = file.spin(said.spin)?;
         let Self { manager, attach, mut run, .. } = self;
         run.fabric = run.fabric.or(file.number("fabric", said.fabric, 0..256)?);
         run.capture = run.capture.or(said.capture);
@@ -194,6 +202,7 @@ impl FabricArgs {
                 attach: attach.attach.or(said.attach),
                 attach_mode: attach.attach_mode.or(mode),
                 ring_size: attach.ring_size.or(ring_size),
+                spin: attach.spin.or(spin),
             },
             run,
             config: None,

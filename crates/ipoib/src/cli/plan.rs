@@ -1,9 +1,9 @@
 //! What a command line comes to: files read, words understood, nothing begun.
 
-use std::{ffi::OsStr, ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsStr, ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
-use ib_fabric::topology::{self, GENERATORS, Topology};
+use ib_fabric::topology::{self, GENERATORS, Topology, parse_duration};
 use ib_wire::addr::PKey;
 
 use crate::{
@@ -39,6 +39,8 @@ pub struct LabPlan {
     pub max_address_vector: usize,
     /// Send descriptors of an interface; its txqueuelen is twice that.
     pub tx_ring_size: u32,
+    /// How long to look for more traffic before the thread sleeps.
+    pub spin: Duration,
     /// Where to record all links, in pcapng.
     pub capture: Option<PathBuf>,
     /// What chance begins with; `None` leaves it to the lab, which says what it took.
@@ -107,7 +109,12 @@ impl LabPlan {
             config: None,
             name: args.name,
             manager: args.manager,
-            attach: AttachArgs { attach: None, attach_mode: None, ring_size: args.ring_size },
+            attach: AttachArgs {
+                attach: None,
+                attach_mode: None,
+                ring_size: args.ring_size,
+                spin: args.spin,
+            },
             run: args.run,
         })?;
         Ok(Self {
@@ -129,6 +136,7 @@ impl LabPlan {
             topology.set_fabric_number(number);
         }
         let sm = sm_choice(&manager, &topology)?;
+        let spin = spin(attach.spin.as_deref())?;
         Ok(Self {
             name,
             topology,
@@ -141,6 +149,7 @@ impl LabPlan {
             lids: manager.lids,
             max_address_vector: 0,
             tx_ring_size: 1,
+            spin,
             capture: run.capture,
             seed: run.seed,
             command: Vec::new(),
@@ -215,6 +224,17 @@ pub(super) fn read_topology(given: &OsStr) -> Result<Topology> {
             Ok(topology::parse(&file.path.display().to_string(), &file.text)?)
         }
     }
+}
+
+/// How long to look for more before sleeping; not at all if nothing is said.
+pub(super) fn spin(given: Option<&str>) -> Result<Duration> {
+    const MOST: Duration = Duration::from_millis(1);
+    let Some(text) = given else { return Ok(Duration::ZERO) };
+    let spin = parse_duration(text).with_context(|| format!("--spin {text}"))?;
+    if spin > MOST {
+        bail!("--spin {text}: at most 1ms; 20us is usual");
+    }
+    Ok(spin)
 }
 
 /// P_Keys in hexadecimal, with `0x` or without, whose membership bit does not matter.

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{args::UpArgs, plan::children};
+use super::{
+    args::UpArgs,
+    plan::{children, spin},
+};
 use crate::{
     attach::SOCKET,
     face::Assigned,
@@ -40,6 +43,7 @@ impl UpPlan {
             child_addresses,
             max_address_vector: usize::try_from(args.max_address_vector.unwrap_or(2048))?,
             tx_ring_size: args.tx_ring_size.unwrap_or(128),
+            spin: spin(args.spin.as_deref())?,
             state: args.state.unwrap_or_else(rundir::ports),
             takeover: args.takeover,
             wait: args.wait,

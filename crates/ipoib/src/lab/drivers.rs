@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use ib_fabric::topology::format_duration;
 use ib_wire::{
     addr::{PKey, PortNum},
     time::Instant,
@@ -83,6 +84,7 @@ impl Drivers {
         let mut common = vec!["--state".to_owned(), state];
         common.extend(["--max-address-vector".to_owned(), lab.max_address_vector.to_string()]);
         common.extend(["--tx-ring-size".to_owned(), lab.tx_ring_size.to_string()]);
+        common.extend(["--spin".to_owned(), format_duration(lab.spin)]);
         match lab.verbosity {
             0 | 1 => common.push("--quiet".to_owned()),
             more => common.extend((1..more).map(|_| "-v".to_owned())),

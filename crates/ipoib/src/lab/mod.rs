@@ -125,7 +125,8 @@ pub fn run(plan: LabPlan, privilege: Privilege) -> Result<ExitCode> {
     let burst = usize::try_from(plan.tx_ring_size).unwrap_or(usize::MAX).max(1);
     let files =
         Sysfs::start(dir.path(), ground.clone(), bell.clone(), clock::now()).context("files of the hosts")?;
-    let runtime = Runtime::new(lab, hosts::split(made), files, signals, (bell.clone(), requests), burst)?;
+    let (faces, turns) = (hosts::split(made), (burst, plan.spin));
+    let runtime = Runtime::new(lab, faces, files, signals, (bell.clone(), requests), turns)?;
     let control = ControlServer::start(&dir.path().join(SOCKET), move |request| {
         if to_data.send(request).is_ok() {
             bell.wake();

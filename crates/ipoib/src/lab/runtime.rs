@@ -85,9 +85,9 @@ impl Runtime {
         sysfs: Sysfs,
         signals: Signals,
         (bell, requests): (Waker, Receiver<Request>),
-        burst: usize,
+        (burst, spin): (usize, Duration),
     ) -> Result<Self> {
-        let poller = Poller::new().context("epoll")?;
+        let poller = Poller::new().context("epoll")?.spinning(spin);
         poller.add(&signals, token::SIGNALS, Interest::Read).context("epoll")?;
         poller.add(&bell, token::BELL, Interest::Read).context("epoll")?;
         let faces = Faces::new(faces, &poller, token::FACES)?;

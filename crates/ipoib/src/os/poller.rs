@@ -15,6 +15,8 @@ use rustix::{
     io::Errno,
 };
 
+use ib_wire::time::Instant;
+
 use super::clock;
 
 /// Readiness reports taken per call.
@@ -50,6 +52,10 @@ pub struct Ready {
 pub struct Poller {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
+    /// How long to look for more after something was ready, before the thread sleeps.
+    spin: Duration,
+    /// When something was ready last.
+    last: Instant,
     /// The kernel has no call that takes nanoseconds, or a filter forbids it.
     coarse: bool,
 }
@@ -58,7 +64,16 @@ impl Poller {
     /// An empty set.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, events: Vec::with_capacity(BATCH), coarse: false })
+        let (spin, last) = (Duration::ZERO, Instant::ZERO);
+        Ok(Self { epoll, events: Vec::with_capacity(BATCH), spin, last, coarse: false })
+    }
+
+    /// From now on, looks for more for so long after something was ready, before the thread sleeps: saves whoever waits
+    /// for an answer the time that waking takes, and costs the processor that time. Whoever else wants the processor
+    /// meanwhile has it.
+    #[must_use]
+    pub fn spinning(self, spin: Duration) -> Self {
+        Self { spin, ..self }
     }
 
     /// Waits for `fd` from now on and reports it as `token`. Remove it before it is closed.
@@ -80,16 +95,51 @@ impl Poller {
     ///
     /// The kernel adds the thread's timer slack, 50 us unless [`set_timer_slack`] said otherwise.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = Ready> + '_> {
-        let deadline = timeout.map(|t| clock::now() + t);
-        let mut left = timeout;
         self.events.clear();
-        while let Err(error) = self.wait_once(left) {
-            if error != Errno::INTR {
-                return Err(error.into());
+        if self.spin.is_zero() {
+            self.sleep(timeout)?;
+        } else {
+            let timeout = self.spin(timeout)?;
+            if self.events.is_empty() {
+                self.sleep(timeout)?;
             }
-            left = deadline.map(|d| d.since(clock::now()));
+            if !self.events.is_empty() {
+                self.last = clock::now();
+            }
         }
         Ok(self.events.iter().map(|event| Ready::from(*event)))
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {
+        let began = timeout.map(|_| clock::now());
+        let mut left = timeout;
+        loop {
+            match self.wait_once(left) {
+                // A signal; what is left of the time follows from the clock.
+                Err(Errno::INTR) => {
+                    left = timeout.zip(began).map(|(t, began)| (began + t).since(clock::now()))
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Looks again and again while it is soon enough after the last time; what is left of `timeout` then.
+    fn spin(&mut self, timeout: Option<Duration>) -> Result<Option<Duration>, Errno> {
+        let began = clock::now();
+        let mut now = began;
+        while now.since(self.last) < self.spin && timeout.is_none_or(|timeout| now.since(began) < timeout) {
+            match self.wait_once(Some(Duration::ZERO)) {
+                Ok(()) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+            if !self.events.is_empty() {
+                break;
+            }
+            rustix::thread::sched_yield();
+            now = clock::now();
+        }
+        Ok(timeout.map(|timeout| timeout.saturating_sub(now.since(began))))
     }
 
     fn wait_once(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {
@@ -198,6 +248,25 @@ mod tests {
             shortest = shortest.min(waited);
         }
         assert!(poller.coarse || shortest < Duration::from_micros(900), "{shortest:?}");
+    }
+
+    #[test]
+    fn a_poller_that_spins_sleeps_when_nothing_has_come_for_that_long() {
+        let mut poller = Poller::new().unwrap().spinning(Duration::from_millis(1));
+        let waker = Waker::new().unwrap();
+        poller.add(&waker, 1, Interest::Read).unwrap();
+        waker.wake();
+        assert_eq!(poller.wait(None).unwrap().count(), 1);
+        waker.drain();
+        let processor = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let (began, before) = (clock::now(), processor());
+        assert_eq!(poller.wait(Some(Duration::from_millis(200))).unwrap().count(), 0);
+        let (waited, after) = (clock::now().since(began), processor());
+        assert!(waited >= Duration::from_millis(200), "{waited:?}");
+        let busy = (after.tv_sec - before.tv_sec) * 1_000_000_000 + after.tv_nsec - before.tv_nsec;
+        assert!(busy < 100_000_000, "{busy} ns of processor time in 200 ms");
+        waker.wake();
+        assert_eq!(poller.wait(None).unwrap().count(), 1);
     }
 
     #[test]

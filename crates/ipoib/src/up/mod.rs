@@ -9,7 +9,7 @@ mod link;
 mod process;
 mod state;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use ib_wire::addr::PKey;
@@ -45,6 +45,8 @@ pub struct UpPlan {
     pub max_address_vector: usize,
     /// Send descriptors of an interface.
     pub tx_ring_size: u16,
+    /// How long to look for more traffic before the thread sleeps.
+    pub spin: Duration,
     /// Directory that remembers the port's identity.
     pub state: PathBuf,
     /// Take the port from the driver that has it.

@@ -60,7 +60,7 @@ enum End {
 
 impl Process {
     pub(super) fn new(plan: UpPlan, signals: Signals) -> Result<Self> {
-        let poller = Poller::new().context("epoll")?;
+        let poller = Poller::new().context("epoll")?.spinning(plan.spin);
         poller.add(&signals, token::SIGNALS, Interest::Read).context("epoll")?;
         let state = State::open(&plan);
         let link = Link::new(plan.socket.clone(), clock::now());
