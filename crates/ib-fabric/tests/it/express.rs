@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ib_fabric::{LinkFault, TapFilter, topology};
+use ib_fabric::{Drop, LinkFault, TapFilter, topology};
 use ib_wire::{
     addr::{Mtu, PKey, QKey, Qpn, Rate, ServiceLevel},
     mad::attr::PortState,
@@ -167,4 +167,16 @@ fn most_packets_of_a_quiet_subnet_arrive() {
     let mut scene = Scene::new(false);
     let send = Step::Send { from: 0, to: 3, len: 100, sl: 0, wrong: 0, large: false };
     assert!((0..3).all(|_| scene.play(&send).contains("Payload(100 bytes)")));
+}
+
+#[test]
+fn what_a_manager_changes_holds_for_the_next_packet() {
+    let mut scene = Scene::new(false);
+    let send = Step::Send { from: 0, to: 3, len: 2000, sl: 0, wrong: 0, large: false };
+    assert!(scene.play(&send).contains("Payload(2000 bytes)"));
+    for port in 1..9 {
+        scene.play(&Step::Port { node: 4, port, kind: 0 });
+    }
+    assert!(!scene.play(&send).contains("Payload"));
+    assert_eq!(scene.world.dropped(Drop::NeighborMtu), 1);
 }
