@@ -3,7 +3,10 @@
 //! It asks by ARP for whom it does not know, answers ARP and echo requests, and remembers what it learnt.
 //! As Linux does, it asks three times, a second apart, and then gives up.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::{net::Ipv4Addr, time::Duration};
 
 use etherparse::{
@@ -29,6 +32,8 @@ pub struct VirtualHost {
     mac: Mac,
     ip: Ipv4Addr,
     neighbors: BTreeMap<Ipv4Addr, Neighbor>,
+    /// Neighbours that were asked for, by when they are to be asked again.
+    asked: BTreeSet<(Instant, Ipv4Addr)>,
     out: Vec<Payload>,
     /// Echo replies that came back.
     pub replies: u64,
@@ -51,7 +56,15 @@ enum Neighbor {
 impl VirtualHost {
     /// A host that knows nobody.
     pub const fn new(mac: Mac, ip: Ipv4Addr) -> Self {
-        Self { mac, ip, neighbors: BTreeMap::new(), out: Vec::new(), replies: 0, answered: 0 }
+        Self {
+            mac,
+            ip,
+            neighbors: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            out: Vec::new(),
+            replies: 0,
+            answered: 0,
+        }
     }
 
     /// Sends one echo request to `peer`, after asking who that is if it is not known.
@@ -71,22 +84,19 @@ impl VirtualHost {
 
     /// Asks again for those who did not answer.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let mut ask = Vec::new();
-        for (ip, neighbor) in &mut self.neighbors {
+        while let Some((_, ip)) = self.asked.first().copied().filter(|(again, _)| *again <= now) {
+            self.asked.pop_first();
+            let Some(neighbor) = self.neighbors.get_mut(&ip) else { continue };
             match neighbor {
-                Neighbor::Asked { times, again, .. } if *again <= now => {
-                    if *times >= QUESTIONS {
-                        *neighbor = Neighbor::Failed;
-                    } else {
-                        *times += 1;
-                        *again = now + ASK_AGAIN;
-                        ask.push(*ip);
-                    }
+                Neighbor::Asked { times, again, .. } if *times < QUESTIONS => {
+                    *times += 1;
+                    *again = now + ASK_AGAIN;
+                    self.asked.insert((*again, ip));
+                    self.ask(ip);
                 }
-                _ => {}
+                _ => *neighbor = Neighbor::Failed,
             }
         }
-        ask.into_iter().for_each(|ip| self.ask(ip));
     }
 
     /// A frame for the interface.
@@ -96,8 +106,7 @@ impl VirtualHost {
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let asked = |n: &Neighbor| if let Neighbor::Asked { again, .. } = n { Some(*again) } else { None };
-        self.neighbors.values().filter_map(asked).min()
+        self.asked.first().map(|(again, _)| *again)
     }
 
     /// The address the host has.
@@ -136,7 +145,8 @@ impl VirtualHost {
 
     fn learn(&mut self, ip: Ipv4Addr, mac: Mac) {
         let before = self.neighbors.insert(ip, Neighbor::Known(mac));
-        if let Some(Neighbor::Asked { waiting, .. }) = before {
+        if let Some(Neighbor::Asked { waiting, again, .. }) = before {
+            self.asked.remove(&(again, ip));
             waiting.iter().for_each(|packet| self.send(mac, EtherType::IPV4, packet));
         }
     }
@@ -185,9 +195,9 @@ impl VirtualHost {
                 waiting.truncate(WAITING);
             }
             Some(Neighbor::Failed) | None => {
-                let asked =
-                    Neighbor::Asked { times: 1, again: now + ASK_AGAIN, waiting: alloc::vec![packet] };
-                self.neighbors.insert(to, asked);
+                let again = now + ASK_AGAIN;
+                self.asked.insert((again, to));
+                self.neighbors.insert(to, Neighbor::Asked { times: 1, again, waiting: alloc::vec![packet] });
                 self.ask(to);
             }
         }

@@ -110,23 +110,27 @@ impl Scene {
         }
     }
 
-    /// Every host meets its peers, all at one moment: it asks each by ARP who that is, and pings it. The question goes
-    /// to the peer alone: as broadcasts those of a large cluster would be billions of packets, and the administration
-    /// would hear none of them. Returns how many pairs met that had not before.
+    /// Every host meets its peers, all at one moment: it asks each by ARP who that is, and pings it a second later. The
+    /// question goes to the peer alone: as broadcasts those of a large cluster would be billions of packets, and the
+    /// administration would hear none of them. Returns how many pairs met that had not before.
     pub(crate) fn meet_peers(&mut self) -> usize {
         let n = self.hosts();
-        let mut pairs = BTreeSet::new();
+        let mut meetings = Vec::new();
         for from in 0..n {
             for to in self.chance.different(self.plan.peers, n, Some(from)) {
+                meetings.push((from, to));
                 self.simulation.with_lab(|lab, now| {
                     let (port, qpn, question) = question(lab, from, to);
                     let sent = lab.with_fabric(now, |fabric| fabric.post_send(now, port, qpn, question));
                     sent.expect("a host that is up can send");
                 });
-                self.simulation.ping(InterfaceId(from), InterfaceId(to));
-                pairs.insert((from.min(to), from.max(to)));
             }
         }
+        self.pass(Duration::from_secs(1));
+        for (from, to) in &meetings {
+            self.simulation.ping(InterfaceId(*from), InterfaceId(*to));
+        }
+        let pairs: BTreeSet<_> = meetings.iter().map(|(from, to)| (from.min(to), from.max(to))).collect();
         pairs.len()
     }
 
