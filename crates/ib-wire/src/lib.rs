@@ -5,6 +5,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod addr;
 pub mod crc;

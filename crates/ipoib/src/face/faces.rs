@@ -22,10 +22,8 @@ pub(crate) struct Faces {
     all: Vec<Face>,
     /// Carrier of every interface, as last told.
     carriers: Vec<CarrierReason>,
-    /// Those for whom something waits, or did in this burst.
+    /// Those for whom something waits.
     gathering: Vec<InterfaceId>,
-    /// The burst that frames for hosts belong to.
-    burst: u64,
     /// Descriptors: of interface i `first + 2 * i`, and one more for what the kernel tells.
     first: u64,
 }
@@ -69,7 +67,7 @@ impl Faces {
             poller.add(face.monitor.as_fd(), token + 1, Interest::Read).context("epoll")?;
         }
         let carriers = vec![CarrierReason::AdminDown; all.len()];
-        Ok(Self { all, carriers, gathering: Vec::new(), burst: 0, first })
+        Ok(Self { all, carriers, gathering: Vec::new(), first })
     }
 
     /// Which face a number of the poller's belongs to.
@@ -79,11 +77,17 @@ impl Faces {
         (id.0 < self.all.len()).then_some(if n % 2 == 0 { Spoke::Tap(id) } else { Spoke::Kernel(id) })
     }
 
-    /// True if the host is sending one frame after the other: it sent in the turn of the loop before this one too.
-    /// Of others, which have sent one frame and wait for an answer, there is no more to be read.
-    pub(crate) fn is_busy(&mut self, id: InterfaceId, turn: u64) -> bool {
-        let before = std::mem::replace(&mut self.all[id.0].turn, turn);
-        before + 1 == turn
+    /// Frames to ask the host for in this turn of the loop, at most. A host that sends one frame and waits for an answer
+    /// is not asked for another; one that had more last time, or sent in the turn before too, is for all of a burst.
+    pub(crate) fn most(&self, id: InterfaceId, turn: u64, burst: usize) -> usize {
+        let face = &self.all[id.0];
+        if face.had_more || face.turn + 1 == turn { burst } else { 1 }
+    }
+
+    /// The host had so many frames in this turn.
+    pub(crate) fn had(&mut self, id: InterfaceId, turn: u64, count: usize) {
+        let face = &mut self.all[id.0];
+        (face.turn, face.had_more) = (turn, count > 1);
     }
 
     /// The next frame that the host sends, in a buffer of the pool's.
@@ -160,7 +164,7 @@ impl Faces {
     pub(crate) fn gather(&mut self, id: InterfaceId, what: ToHost, pool: &mut Pool) {
         let ToHost::Frame(frame) = what else { return self.carry_out(id, what, pool) };
         let face = &mut self.all[id.0];
-        let fate = if face.tap.offloads().uso { face.merger.judge(self.burst, &frame) } else { Fate::Write };
+        let fate = if face.tap.offloads().uso { face.merger.judge(&frame) } else { Fate::Write };
         if fate != Fate::Wait {
             face.write_waiting(pool);
         }
@@ -180,7 +184,6 @@ impl Faces {
         while let Some(id) = self.gathering.pop() {
             self.all[id.0].write_waiting(pool);
         }
-        self.burst += 1;
     }
 
     /// Takes frames of hosts, or leaves them in the hosts' own queues.

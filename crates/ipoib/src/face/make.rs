@@ -62,6 +62,7 @@ pub(crate) fn make(plan: FacePlan, maker: Maker) -> Result<Face> {
         addresses: BTreeMap::new(),
         sends: false,
         turn: 0,
+        had_more: false,
         merger: super::merge::Merger::default(),
         counters: FaceCounters::default(),
     })

@@ -1,8 +1,8 @@
 //! UDP datagrams of one flow that come one behind the other: the host gets them as one large send.
 //!
 //! A kernel takes as long for one small datagram as for a large send of many, and cuts that itself for a program that
-//! wants them singly. The first datagram of a flow is never held back; those that follow it wait until the burst is
-//! over. Order is kept: what is not of the flow goes behind what waits.
+//! wants them singly. A datagram waits for those that come in the same burst, until it is over: as long as it takes to
+//! read them. Order is kept: what is not of the flow goes behind what waits.
 
 use std::io::IoSlice;
 
@@ -38,8 +38,8 @@ pub(super) enum Fate {
 /// What waits for one host.
 #[derive(Debug, Default)]
 pub(super) struct Merger {
-    /// That of the datagram before, and in which burst it came.
-    flow: Option<(u64, Flow)>,
+    /// That of those which wait.
+    flow: Option<Flow>,
     waiting: Vec<HostFrame>,
     /// Octets of data in each that waits; only the last may have less.
     size: usize,
@@ -58,17 +58,16 @@ struct Flow {
 }
 
 impl Merger {
-    /// What is to be done with the next frame for the host, which came in this burst: do it.
+    /// What is to be done with the next frame for the host: do it.
     #[inline]
-    pub(super) fn judge(&mut self, burst: u64, frame: &HostFrame) -> Fate {
-        let flow = Flow::of(frame).map(|flow| (burst, flow));
-        let before = std::mem::replace(&mut self.flow, flow);
-        match flow {
-            Some((_, flow)) if before == self.flow => {
-                let data = frame.body.len() - flow.transport - UDP;
-                if self.takes(data) { Fate::Wait } else { Fate::WaitAnew }
-            }
-            _ => Fate::Write,
+    pub(super) fn judge(&mut self, frame: &HostFrame) -> Fate {
+        let Some(flow) = Flow::of(frame) else { return Fate::Write };
+        let before = self.flow.replace(flow);
+        let data = frame.body.len() - flow.transport - UDP;
+        if self.waiting.is_empty() || before == self.flow && self.takes(data) {
+            Fate::Wait
+        } else {
+            Fate::WaitAnew
         }
     }
 
@@ -83,7 +82,7 @@ impl Merger {
 
     /// Keeps a datagram.
     pub(super) fn keep(&mut self, frame: HostFrame) {
-        let header = self.flow.map_or(0, |(_, flow)| flow.transport + UDP);
+        let header = self.flow.map_or(0, |flow| flow.transport + UDP);
         let data = frame.body.len() - header;
         if self.waiting.is_empty() {
             (self.size, self.total) = (data, header);
@@ -228,7 +227,7 @@ mod tests {
             merger.drain().for_each(drop);
         };
         for frame in frames {
-            match merger.judge(1, frame) {
+            match merger.judge(frame) {
                 Fate::Wait => merger.keep(frame.clone()),
                 Fate::WaitAnew => {
                     write(&mut merger);
@@ -272,22 +271,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_goes_at_once_and_the_rest_of_the_burst_as_one() {
+    fn a_burst_of_one_flow_goes_as_one() {
         for v6 in [false, true] {
-            let burst: Vec<_> = (0..64).map(|n| datagram(v6, 1, &[n; 64])).collect();
+            let burst: Vec<_> = (0..65).map(|n| datagram(v6, 1, &[n; 64])).collect();
             let out = pass(&burst);
-            assert_eq!(out.len(), 2);
-            assert_eq!(out.iter().map(|frame| datagrams(frame).len()).collect::<Vec<_>>(), [1, 63]);
+            assert_eq!(out.iter().map(|frame| datagrams(frame).len()).collect::<Vec<_>>(), [64, 1]);
         }
-    }
-
-    #[test]
-    fn another_burst_begins_anew() {
-        let (mut merger, frame) = (Merger::default(), datagram(false, 1, b"data"));
-        assert_eq!(
-            [1, 1, 2, 2].map(|burst| merger.judge(burst, &frame)),
-            [Fate::Write, Fate::Wait, Fate::Write, Fate::Wait]
-        );
     }
 
     #[test]
@@ -295,7 +284,7 @@ mod tests {
         let lengths = [9, 9, 9, 5, 9, 10, 10, 10];
         let burst: Vec<_> = lengths.iter().map(|len| datagram(false, 1, &vec![3; *len])).collect();
         let out: Vec<_> = pass(&burst).iter().map(|frame| datagrams(frame).len()).collect();
-        assert_eq!(out, [1, 3, 1, 3]);
+        assert_eq!(out, [4, 1, 3]);
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub(crate) struct Face {
     sends: bool,
     /// The turn of the loop in which the host last sent.
     turn: u64,
+    /// It had more than one frame then.
+    had_more: bool,
     /// Datagrams on their way to the host.
     merger: merge::Merger,
     counters: FaceCounters,

@@ -258,13 +258,16 @@ impl Runtime {
     }
 
     fn read_tap(&mut self, now: Instant, id: InterfaceId) {
-        let most = if self.faces.is_busy(id, self.turns) { self.burst } else { 1 };
-        for _ in 0..most {
-            let frame = self.faces.read(id, &self.poller, &mut self.pool);
-            let Some((payload, offload)) = frame else { break };
+        let most = self.faces.most(id, self.turns, self.burst);
+        let mut count = 0;
+        while count < most
+            && let Some((payload, offload)) = self.faces.read(id, &self.poller, &mut self.pool)
+        {
             self.lab.handle_host_frame(now, id, payload, offload);
             self.carry_out();
+            count += 1;
         }
+        self.faces.had(id, self.turns, count);
         self.flush();
     }
 

@@ -69,8 +69,7 @@ impl Poller {
     }
 
     /// From now on, looks for more for so long after something was ready, before the thread sleeps: saves whoever waits
-    /// for an answer the time that waking takes, and costs the processor that time. Whoever else wants the processor
-    /// meanwhile has it.
+    /// for an answer the time that waking takes, and costs the processor that time.
     #[must_use]
     pub fn spinning(self, spin: Duration) -> Self {
         Self { spin, ..self }
@@ -136,7 +135,6 @@ impl Poller {
             if !self.events.is_empty() {
                 break;
             }
-            rustix::thread::sched_yield();
             now = clock::now();
         }
         Ok(timeout.map(|timeout| timeout.saturating_sub(now.since(began))))

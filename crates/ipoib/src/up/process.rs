@@ -43,6 +43,8 @@ pub(super) struct Process {
     signals: Signals,
     pool: Pool,
     ready: Vec<Ready>,
+    /// Turns of the loop.
+    turns: u64,
     /// The ring has more than one turn's.
     unread: bool,
     /// A take-over is asked for once.
@@ -72,6 +74,7 @@ impl Process {
             signals,
             pool: Pool::new(face::BUFFER, POOL),
             ready: Vec::new(),
+            turns: 0,
             unread: false,
             takeover: plan.takeover,
             told_ready: false,
@@ -108,6 +111,7 @@ impl Process {
         self.ready.clear();
         self.ready.extend(self.poller.wait(due.map(|at| at.since(now))).context("epoll")?);
         let now = clock::now();
+        self.turns += 1;
         for k in 0..self.ready.len() {
             let end = match self.ready[k].token {
                 token::SIGNALS => self.take_signals()?,
@@ -331,7 +335,10 @@ impl Process {
     }
 
     fn read_tap(&mut self, now: Instant, id: InterfaceId) -> Result<Option<End>> {
-        for _ in 0..self.plan.tx_ring_size {
+        let burst = self.plan.tx_ring_size.into();
+        let most = self.interfaces.as_ref().map_or(0, |i| i.faces.most(id, self.turns, burst));
+        let mut count = 0;
+        while count < most {
             let Some(interfaces) = self.interfaces.as_mut().filter(|i| i.listens) else { break };
             let frame = interfaces.faces.read(id, &self.poller, &mut self.pool);
             let Some((payload, offload)) = frame else { break };
@@ -339,6 +346,10 @@ impl Process {
             if let Some(end) = self.flush(now)? {
                 return Ok(Some(end));
             }
+            count += 1;
+        }
+        if let Some(interfaces) = &mut self.interfaces {
+            interfaces.faces.had(id, self.turns, count);
         }
         Ok(None)
     }
