@@ -125,9 +125,12 @@ impl Lab {
         self.after_interface(now, id);
     }
 
-    /// Lets everybody work whose time has come.
+    /// Lets those work whose time has come, until somebody puts something out: take that, and call again while
+    /// `poll_timeout` is not after `now`. So what many do at one time does not pile up.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(holder) = self.timers.expire(now) {
+        while self.out.is_empty()
+            && let Some(holder) = self.timers.expire(now)
+        {
             match Holder::of(holder) {
                 Holder::Fabric => self.fabric.handle_timeout(now),
                 Holder::Programs => self.programs.handle_timeout(now, &mut self.fabric),

@@ -15,17 +15,24 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// Writes a frame, or keeps it for the next.
+    /// Writes a frame, or keeps it for the next. Eight make a burst.
     pub(crate) fn write(&mut self, frame: HostFrame) {
-        let fate = self.merger.judge(self.frames / 8, &frame);
+        let fate = self.merger.judge(&frame);
         if fate != Fate::Wait {
-            let _ = self.merger.write(|pieces| assert!(!pieces.is_empty()));
-            self.merger.drain().for_each(drop);
+            self.flush();
         }
-        self.frames += 1;
         match fate {
             Fate::Write => assert!(frame::head(&frame.head, &frame.offload).ends_with(&frame.head)),
             Fate::Wait | Fate::WaitAnew => self.merger.keep(frame),
         }
+        self.frames += 1;
+        if self.frames.is_multiple_of(8) {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let _ = self.merger.write(|pieces| assert!(!pieces.is_empty()));
+        self.merger.drain().for_each(drop);
     }
 }

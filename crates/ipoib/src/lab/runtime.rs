@@ -156,7 +156,7 @@ impl Runtime {
         }
         let unread = self.attach.as_mut().map(Attach::take_unread).unwrap_or_default();
         unread.into_iter().for_each(|connection| self.read_ring(now, connection));
-        if self.lab.poll_timeout().is_some_and(|at| at <= now) {
+        while self.lab.poll_timeout().is_some_and(|at| at <= now) {
             self.lab.handle_timeout(now);
             self.flush();
         }
