@@ -101,7 +101,7 @@ impl Interface {
             paths: Paths::new(seed),
             groups: Groups::new(seed),
             strangers: Strangers::default(),
-            overheard: Overheard::new(seed),
+            overheard: Overheard::default(),
             wanted,
             subscriptions: Subscriptions::default(),
             announcer: Announcer::default(),

@@ -4,14 +4,10 @@
 //! also a question that is for somebody else, and sends at once. Most of what is asked all around concerns nobody here,
 //! so it makes no peer; it is kept for a while, the oldest first to go.
 
+use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
 use ib_wire::addr::{HwAddr, Lid, Mac};
-
-use crate::{
-    lru::{Id, Lru},
-    map::{Map, map},
-};
 
 /// Somebody who said where an IP address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,46 +18,35 @@ pub(crate) struct Claim {
     pub(crate) lid: Lid,
 }
 
-/// The last claims, each under the Ethernet address that stands for whoever made it.
-#[derive(Debug)]
+/// The last claims, each under the Ethernet address that stands for whoever made it. Of one sender there may be several.
+#[derive(Debug, Default)]
 pub(crate) struct Overheard {
-    claims: Lru<(Mac, Claim)>,
-    by_mac: Map<Mac, Id>,
+    claims: VecDeque<(Mac, Claim)>,
 }
 
 impl Overheard {
     /// Claims that are kept.
     const MOST: usize = 128;
 
-    /// Nobody was heard. `seed` is the map's.
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { claims: Lru::new(), by_mac: map(seed) }
-    }
-
-    /// Keeps a claim; one of the same sender is replaced.
+    /// Keeps a claim. Everybody hears every question, so this is to cost next to nothing.
+    #[inline]
     pub(crate) fn keep(&mut self, mac: Mac, claim: Claim) {
-        if let Some(kept) = self.by_mac.get(&mac).and_then(|id| self.claims.touch(*id)) {
-            kept.1 = claim;
-            return;
+        if self.claims.len() == Self::MOST {
+            self.claims.pop_front();
         }
-        if self.claims.len() == Self::MOST
-            && let Some((oldest, _)) = self.claims.oldest().and_then(|id| self.claims.remove(id))
-        {
-            self.by_mac.remove(&oldest);
-        }
-        self.by_mac.insert(mac, self.claims.insert((mac, claim)));
+        self.claims.push_back((mac, claim));
     }
 
-    /// The claim of whom `mac` stands for; it is not kept any longer.
+    /// The last claim of whom `mac` stands for; none of its is kept any longer.
     pub(crate) fn take(&mut self, mac: Mac) -> Option<Claim> {
-        let id = self.by_mac.remove(&mac)?;
-        self.claims.remove(id).map(|(_, claim)| claim)
+        let (_, claim) = self.claims.iter().rev().find(|(known, _)| *known == mac).copied()?;
+        self.claims.retain(|(known, _)| *known != mac);
+        Some(claim)
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
-        self.claims = Lru::new();
-        self.by_mac.clear();
+        self.claims.clear();
     }
 }
 
@@ -84,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_taken_once_and_the_last_one_counts() {
-        let mut overheard = Overheard::new(0);
+        let mut overheard = Overheard::default();
         overheard.keep(mac(1), claim(1));
         overheard.keep(mac(2), claim(2));
         overheard.keep(mac(1), claim(3));
@@ -95,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first() {
-        let mut overheard = Overheard::new(0);
+        let mut overheard = Overheard::default();
         (0..=128).for_each(|n| overheard.keep(mac(n), claim(n)));
         assert_eq!(overheard.claims.len(), Overheard::MOST);
         assert_eq!((overheard.take(mac(0)), overheard.take(mac(1))), (None, Some(claim(1))));

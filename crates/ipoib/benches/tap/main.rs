@@ -44,6 +44,9 @@ struct Args {
     /// Only these metrics.
     #[arg(long, value_delimiter = ',')]
     metrics: Vec<String>,
+    /// Options for `ipoib lab` besides, in all subjects that are labs.
+    #[arg(long, value_delimiter = ' ', allow_hyphen_values = true)]
+    with: Vec<String>,
     /// The whole result as JSON instead of tables.
     #[arg(long)]
     json: bool,
@@ -106,6 +109,7 @@ fn run(args: &Args) -> Result<()> {
         seconds: args.seconds,
         subjects: args.subjects.clone(),
         metrics: args.metrics.clone(),
+        with: args.with.clone(),
     };
     let report = Report::new(measure::run(&plan)?);
     if let Some(file) = &args.chart {

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) seconds: f64,
     pub(crate) subjects: Vec<String>,
     pub(crate) metrics: Vec<String>,
+    /// Further options of labs.
+    pub(crate) with: Vec<String>,
 }
 
 /// What was measured.
@@ -60,7 +62,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
         ensure!(METRICS.iter().any(|m| m.name == *name), "{name}: no such metric: see --list");
     }
     let metrics: Vec<&Metric> = METRICS.iter().filter(|m| wanted(&plan.metrics, m.name)).collect();
-    let mut world = World::new()?;
+    let mut world = World::new(plan.with.clone())?;
     let (mut rows, mut ways, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for subject in SUBJECTS.iter().filter(|s| wanted(&plan.subjects, s.name)) {
         match (subject.start)(&mut world).with_context(|| subject.name)? {

@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) dir: PathBuf,
     /// The two hosts.
     pub(crate) hosts: [HostSpace; 2],
+    /// Options of all labs.
+    with: Vec<String>,
     labs: BTreeMap<String, (String, Rc<Process>)>,
     networks: u8,
 }
@@ -65,8 +67,8 @@ impl Drop for Process {
 }
 
 impl World {
-    /// Two hosts, nothing between them.
-    pub(crate) fn new() -> Result<Self> {
+    /// Two hosts, nothing between them; labs are to have these options.
+    pub(crate) fn new(with: Vec<String>) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("ipoib-bench-{}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let host =
@@ -76,6 +78,7 @@ impl World {
             me: std::env::current_exe()?,
             dir,
             hosts: [host("a")?, host("b")?],
+            with,
             labs: BTreeMap::new(),
             networks: 0,
         })
@@ -111,7 +114,12 @@ impl World {
         }
         let name = format!("bench-{}-{}", std::process::id(), self.labs.len());
         let mut command = Command::new(&self.ipoib);
-        command.args(["lab", "--name", &name]).args(options).stdin(Stdio::null()).stderr(Stdio::piped());
+        command
+            .args(["lab", "--name", &name])
+            .args(options)
+            .args(&self.with)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().context("ipoib lab")?;
         let talk = BufReader::new(child.stderr.take().context("its standard error")?);
         let process = Rc::new(Process(child));

@@ -106,18 +106,19 @@ fn a_link_that_flips_bits_never_delivers_a_wrong_byte() {
 fn a_delay_is_seen_by_ping() {
     require(&[("ping", "iputils-ping")]);
     let lab = Lab::start(&["--topology", "star:2"]);
-    let average = || {
+    // The shortest: what else the machine does delays some of them.
+    let shortest = || {
         let said = lab.exec("h1", &["ping", "-q", "-c", "10", "-i", "0.05", "h2"]).ok();
         let times = said.lines().find_map(|line| line.split_once("mdev = ")).expect("a summary").1;
-        times.split('/').nth(1).and_then(|word| word.parse::<f64>().ok()).expect("an average")
+        times.split('/').next().and_then(|word| word.parse::<f64>().ok()).expect("a time")
     };
-    assert!(average() < 5.0);
+    assert!(shortest() < 5.0);
     lab.fault_link(&["sw1:1", "delay", "5ms"]);
-    let delayed = average();
+    let delayed = shortest();
     println!("{delayed} ms");
     assert!((10.0..25.0).contains(&delayed), "{delayed} ms");
     lab.fault_link(&["sw1:1", "clear"]);
-    assert!(average() < 5.0);
+    assert!(shortest() < 5.0);
 }
 
 /// All its cables at once: for its peers, a host that is restarted.

@@ -274,9 +274,9 @@ impl Lab {
         capture
     }
 
-    /// Whether a ping from one host to an address or a host is answered, in at most half a second.
+    /// Whether a ping from one host to an address or a host is answered, in at most two seconds.
     pub(crate) fn pings(&self, from: &str, to: &str) -> bool {
-        let done = self.exec(from, &["ping", "-n", "-c", "1", "-W", "0.5", to]);
+        let done = self.exec(from, &["ping", "-n", "-c", "1", "-W", "2", to]);
         done.status.success()
     }
 
