@@ -89,7 +89,7 @@ fn a_driver_that_never_pauses_makes_nobody_wait() {
 
 /// Those of h2.
 fn bad_records(scene: &Scene) -> u64 {
-    let Shown::Counters(rows) = scene.attach.rows(Noun::Counters, &[]) else {
+    let Shown::Counters(rows) = scene.attach.rows(Noun::Counters, &[], &[]) else {
         panic!("counters are counters")
     };
     let row = rows.iter().find(|row| row.node == "h2").expect("it had a driver");

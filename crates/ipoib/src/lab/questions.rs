@@ -31,6 +31,7 @@ struct Question {
     noun: Noun,
     host: Option<String>,
     waiting: BTreeSet<ClientId>,
+    answered: Vec<ClientId>,
     heard: Vec<Shown>,
     until: Instant,
     reply: Reply<Shown>,
@@ -46,6 +47,7 @@ impl Questions {
         for question in &mut self.open {
             let is_meant = answer.shown.is_none() || question.id == answer.id;
             if is_meant && question.waiting.remove(&answer.client) {
+                question.answered.extend(answer.shown.is_some().then_some(answer.client));
                 question.heard.extend(answer.shown.clone());
             }
         }
@@ -60,7 +62,8 @@ impl Running {
         let id = self.questions.last;
         let waiting = asked.map(|(noun, attach)| attach.ask(id, noun)).unwrap_or_default();
         let (waiting, until) = (waiting.into_iter().collect(), clock::now() + PATIENCE);
-        self.questions.open.push(Question { id, noun, host, waiting, heard: Vec::new(), until, reply });
+        let (answered, heard) = (Vec::new(), Vec::new());
+        self.questions.open.push(Question { id, noun, host, waiting, answered, heard, until, reply });
         self.settle_questions();
     }
 
@@ -72,10 +75,10 @@ impl Running {
         let is_done = |question: &mut Question| question.waiting.is_empty() || question.until <= now;
         let done: Vec<Question> = self.questions.open.extract_if(.., is_done).collect();
         for question in done {
-            let Question { noun, host, mut heard, waiting, reply, .. } = question;
+            let Question { noun, host, mut heard, answered, waiting, reply, .. } = question;
             let silent: Vec<ClientId> = waiting.into_iter().collect();
             let asked = show::asked_for(noun).zip(self.runtime.attach.as_ref());
-            heard.extend(asked.map(|(noun, attach)| attach.rows(noun, &silent)));
+            heard.extend(asked.map(|(noun, attach)| attach.rows(noun, &answered, &silent)));
             let _ = reply.send(Ok(show::rows(self, noun, host.as_deref(), heard)));
         }
     }

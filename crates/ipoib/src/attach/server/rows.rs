@@ -8,18 +8,20 @@ use crate::control::schema::{CounterRow, HostRow, Noun, Shown};
 
 impl Attach {
     /// The rows that a fabric can show of its drivers without them: what passed between, and, for hosts, whom it
-    /// misses. `silent` are those who did not answer.
-    pub(crate) fn rows(&self, noun: Noun, silent: &[ClientId]) -> Shown {
+    /// misses. `answered` are those who told themselves, `silent` those who were asked and did not answer; a driver that
+    /// is neither came after the question.
+    pub(crate) fn rows(&self, noun: Noun, answered: &[ClientId], silent: &[ClientId]) -> Shown {
         match noun {
             Noun::Counters => Shown::Counters(self.identities.values().map(counter_row).collect()),
             Noun::Hosts => {
                 let missing = self.identities.iter().filter_map(|(port, identity)| {
                     let why = match self.holder(*port) {
                         None => "no driver has the port: start one with `ipoib up`".to_owned(),
+                        Some(driver) if answered.contains(&driver.client) => return None,
                         Some(driver) if silent.contains(&driver.client) => {
                             format!("the driver does not answer: is process {} stopped?", driver.pid)
                         }
-                        Some(_) => return None,
+                        Some(driver) => format!("the driver, process {}, has just begun", driver.pid),
                     };
                     Some((identity, why))
                 });
