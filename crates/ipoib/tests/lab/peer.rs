@@ -101,14 +101,9 @@ impl Port {
         Self { socket, ip, info, pkeys, group: None, heard: false, asked: None, psn: 0 }
     }
 
-    /// One datagram, or a little while without one.
+    /// One datagram, or a little while without one. Who has just begun asks before it listens: what comes in may be for
+    /// the one before it.
     fn turn(&mut self) {
-        let mut bytes = [0; 4300];
-        let came = self.socket.recv(&mut bytes).ok().and_then(|len| Packet::parse(&bytes[..len]).ok());
-        if let Some(packet) = came {
-            self.heard = true;
-            self.take(&packet);
-        }
         if self.asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(1)) {
             if !self.heard {
                 self.asked = Some(Instant::now());
@@ -117,6 +112,12 @@ impl Port {
                 self.asked = Some(Instant::now());
                 self.join();
             }
+        }
+        let mut bytes = [0; 4300];
+        let came = self.socket.recv(&mut bytes).ok().and_then(|len| Packet::parse(&bytes[..len]).ok());
+        if let Some(packet) = came {
+            self.heard = true;
+            self.take(&packet);
         }
     }
 
