@@ -13,17 +13,24 @@ const SECONDS: Duration = Duration::from_secs(10);
 fn play(seed: u64) -> (Scene, usize, [Load; 5]) {
     let plan = Plan { topology: "fat-tree:k=8,hosts=100".to_owned(), peers: 8, groups: 4, seed };
     let mut scene = Scene::new(plan);
-    let up = scene.pass(SECONDS);
-    assert_eq!(scene.simulation.up(), 100);
-    scene.join_groups();
-    let joined = scene.pass(SECONDS);
-    let pairs = scene.meet_peers();
-    let met = scene.pass(SECONDS);
-    scene.lose_spine();
-    let lost = scene.pass(SECONDS);
-    scene.replace_manager();
-    let replaced = scene.pass(SECONDS);
-    (scene, pairs, [up, joined, met, lost, replaced])
+    let mut pairs = 0;
+    let steps: [&mut dyn FnMut(&mut Scene); 5] = [
+        &mut |_| {},
+        &mut |scene| {
+            assert_eq!(scene.simulation.up(), 100);
+            scene.join_groups();
+        },
+        &mut |scene| pairs = scene.meet_peers(),
+        &mut Scene::lose_spine,
+        &mut Scene::replace_manager,
+    ];
+    let loads = steps.map(|step| {
+        let first = scene.load.len();
+        step(&mut scene);
+        scene.pass(SECONDS);
+        scene.load_since(first)
+    });
+    (scene, pairs, loads)
 }
 
 #[test]

@@ -84,18 +84,22 @@ impl Scene {
         self.simulation.lab().interfaces().len()
     }
 
-    /// Lets time pass, slot by slot, and tells the load meanwhile.
-    pub(crate) fn pass(&mut self, time: Duration) -> Load {
-        let mut sum = Load::default();
+    /// Lets time pass, slot by slot.
+    pub(crate) fn pass(&mut self, time: Duration) {
         for _ in 0..time.as_millis() / SLOT.as_millis() {
             self.simulation.run_for(SLOT);
             let load = self.sample();
             self.load.push(load);
-            sum.paths += load.paths;
-            sum.groups += load.groups;
-            sum.others += load.others;
         }
-        sum
+    }
+
+    /// The load of all slots from the `first` on.
+    pub(crate) fn load_since(&self, first: usize) -> Load {
+        self.load[first..].iter().fold(Load::default(), |sum, load| Load {
+            paths: sum.paths + load.paths,
+            groups: sum.groups + load.groups,
+            others: sum.others + load.others,
+        })
     }
 
     /// Every host joins its groups, all at one moment. There are as many groups as a hundredth of the hosts.
