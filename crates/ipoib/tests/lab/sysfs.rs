@@ -105,7 +105,8 @@ fn counters_follow_what_passes() {
             read == lab.count(host, "port 1", counter)
         })
     };
-    let within = Duration::from_secs(2).saturating_sub(done.elapsed());
+    // A second by design; each look takes many programs, which a busy machine takes its time to start.
+    let within = Duration::from_secs(15).saturating_sub(done.elapsed());
     // Now and then a packet of the hosts' own passes between the two looks.
     let ((), took) = eventually("the counters agree", within, || (same("h1") && same("h2")).then_some(()));
     let after: u64 = file(&lab, "h1", "counters/port_xmit_data").parse().unwrap();
