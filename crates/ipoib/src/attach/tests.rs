@@ -73,15 +73,17 @@ fn a_driver_that_never_pauses_makes_nobody_wait() {
                 let _ = evil.packets.send(&emit(&ToFabric::Up { interfaces: 1 }), &[]);
             }
         });
-        for number in 0..300 {
+        let mut number = 0;
+        // How much of the processor it has meanwhile is the machine's affair.
+        while number < 200 || bad_records(&scene) <= 1000 && number < 100_000 {
             one.talk(&mut other, &mut scene, number);
-            if number == 200 {
-                let packets = Packets::connect(&scene.path).unwrap();
-                packets.send(&emit(&hello("h2", Some(token), true)), &[]).unwrap();
-                scene.turn(4);
-                assert!(!packets.is_over());
-            }
+            number += 1;
         }
+        let packets = Packets::connect(&scene.path).unwrap();
+        packets.send(&emit(&hello("h2", Some(token), true)), &[]).unwrap();
+        scene.turn(4);
+        assert!(!packets.is_over());
+        (number..number + 100).for_each(|number| one.talk(&mut other, &mut scene, number));
         stop.store(true, Ordering::Relaxed);
     });
     assert!(bad_records(&scene) > 1000, "{}", bad_records(&scene));
