@@ -76,7 +76,9 @@ fn what_is_missing_is_named_with_its_package() {
     let output = ipoib(["verify", "--filter", "=T4"]).env("PATH", "/nonexistent").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("ipoib: iperf: is missing: install the Debian package iperf"), "{text}");
+    let wanted = "ipoib: iperf, nstat: are missing: install Debian packages with \
+                  `apt-get install --no-install-recommends iperf iproute2`";
+    assert!(text.contains(wanted), "{text}");
 }
 
 #[test]
