@@ -55,7 +55,7 @@ fn packets(lab: &mut Lab, now: Instant, pool: &mut Pool, to: Mac, len: usize, co
         lab.handle_host_frame(now, InterfaceId(0), frame, offload);
         while let Some(output) = lab.poll_output() {
             let Output::Host { what: ToHost::Frame(frame), .. } = output else { panic!("{output:?}") };
-            pool.give(frame.body.into_buffer());
+            pool.recycle(frame.body);
         }
     }
 }

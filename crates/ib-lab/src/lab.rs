@@ -400,9 +400,10 @@ impl Lab {
     fn settle(&mut self, now: Instant) {
         while let Some(output) = self.fabric.poll_output() {
             match output {
-                FabricOutput::Received { port, qpn, datagram } => {
+                FabricOutput::Received { port, qpn, mut datagram } => {
                     match self.resident(port, |seat| seat.qpn == qpn) {
                         Some(Resident::Interface(id)) => {
+                            datagram.payload = datagram.payload.own();
                             self.interfaces[id.0].engine.handle_datagram(now, datagram);
                             self.run_interface(now, id);
                         }

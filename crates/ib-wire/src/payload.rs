@@ -2,7 +2,8 @@
 //!
 //! A `Payload` is a window on a shared buffer. Receivers of a multicast share one buffer; a unicast
 //! packet owns its own and may write in front of its first byte. `Pool` takes buffers back when their last
-//! holder is done, so that a packet in flight costs no allocation.
+//! holder is done, so that a packet in flight costs no allocation. Bytes may also lie in memory that somebody
+//! lends (`Lent`): those of a ring, say, that go from there to where they are wanted.
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, ops::Deref};
@@ -10,9 +11,46 @@ use core::{fmt, ops::Deref};
 /// A window on a shared buffer.
 #[derive(Clone)]
 pub struct Payload {
-    buffer: Arc<[u8]>,
+    buffer: Buffer,
     start: u32,
     end: u32,
+}
+
+#[derive(Clone)]
+enum Buffer {
+    Own(Arc<[u8]>),
+    Lent(Arc<dyn Lent>),
+}
+
+/// Memory that is lent to payloads, and goes back when this value goes.
+///
+/// If it is shared with a stranger, who may change it at any time, nobody looks at the bytes of such a payload before
+/// [`Payload::own`]; they are only handed on.
+pub trait Lent: Send + Sync {
+    /// All of it.
+    fn bytes(&self) -> &[u8];
+
+    /// All of it, for writing.
+    fn bytes_mut(&mut self) -> &mut [u8];
+}
+
+impl Buffer {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(buffer) => buffer,
+            Self::Lent(lent) => lent.bytes(),
+        }
+    }
+
+    /// The bytes, unless somebody else has them too.
+    #[inline]
+    fn get_mut(&mut self) -> Option<&mut [u8]> {
+        match self {
+            Self::Own(buffer) => Arc::get_mut(buffer),
+            Self::Lent(lent) => Arc::get_mut(lent).map(Lent::bytes_mut),
+        }
+    }
 }
 
 impl Payload {
@@ -31,7 +69,22 @@ impl Payload {
     /// If the window does not lie within the buffer, or the buffer is 4 GiB or more.
     #[inline]
     pub fn from_buffer(buffer: Arc<[u8]>, start: usize, end: usize) -> Self {
-        assert!(start <= end && end <= buffer.len(), "a window lies within its buffer");
+        Self::window(Buffer::Own(buffer), start, end)
+    }
+
+    /// All of what is lent.
+    ///
+    /// # Panics
+    /// If it is 4 GiB or more.
+    #[inline]
+    pub fn from_lent(lent: Arc<dyn Lent>) -> Self {
+        let end = lent.bytes().len();
+        Self::window(Buffer::Lent(lent), 0, end)
+    }
+
+    #[inline]
+    fn window(buffer: Buffer, start: usize, end: usize) -> Self {
+        assert!(start <= end && end <= buffer.bytes().len(), "a window lies within its buffer");
         let limit = |v: usize| u32::try_from(v).expect("buffers are below 4 GiB");
         Self { start: limit(start), end: limit(end), buffer }
     }
@@ -54,7 +107,7 @@ impl Payload {
     pub fn prepend(&mut self, head: &[u8]) {
         let (start, n) = (self.start as usize, head.len());
         if n <= start
-            && let Some(buffer) = Arc::get_mut(&mut self.buffer)
+            && let Some(buffer) = self.buffer.get_mut()
         {
             buffer[start - n..start].copy_from_slice(head);
             self.start = u32::try_from(start - n).expect("smaller than a u32");
@@ -70,27 +123,32 @@ impl Payload {
 
     /// The bytes for writing; copies them first if the buffer is shared.
     pub fn make_mut(&mut self) -> &mut [u8] {
-        if Arc::get_mut(&mut self.buffer).is_none() {
+        if self.buffer.get_mut().is_none() {
             *self = Self::with_headroom(HEADROOM, self);
         }
         let (start, end) = (self.start as usize, self.end as usize);
-        &mut Arc::get_mut(&mut self.buffer).expect("a fresh copy is not shared")[start..end]
+        &mut self.buffer.get_mut().expect("a fresh copy is not shared")[start..end]
     }
 
-    /// The same bytes in a buffer of their own size, if they wait in one much larger: what queues keep.
+    /// The same bytes in a buffer of their own size, if they wait in one much larger or in what is lent: what queues
+    /// keep.
     #[must_use]
     pub fn compact(self) -> Self {
-        if self.buffer.len() > 2 * (self.len() + HEADROOM) {
+        if self.buffer.bytes().len() > 2 * (self.len() + HEADROOM) {
             Self::with_headroom(HEADROOM, &self)
         } else {
-            self
+            self.own()
         }
     }
 
-    /// Gives the whole buffer back.
+    /// The same bytes, copied if they lie in what is lent: whoever lends them might change them while somebody looks.
+    #[must_use]
     #[inline]
-    pub fn into_buffer(self) -> Arc<[u8]> {
-        self.buffer
+    pub fn own(self) -> Self {
+        match &self.buffer {
+            Buffer::Own(_) => self,
+            Buffer::Lent(_) => Self::with_headroom(HEADROOM, &self),
+        }
     }
 }
 
@@ -106,7 +164,7 @@ impl From<&[u8]> for Payload {
 impl Default for Payload {
     /// No bytes.
     fn default() -> Self {
-        Self { buffer: Arc::default(), start: 0, end: 0 }
+        Self { buffer: Buffer::Own(Arc::default()), start: 0, end: 0 }
     }
 }
 
@@ -115,7 +173,7 @@ impl Deref for Payload {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.buffer[self.start as usize..self.end as usize]
+        &self.buffer.bytes()[self.start as usize..self.end as usize]
     }
 }
 
@@ -158,6 +216,13 @@ impl Pool {
             self.free.push(buffer);
         }
     }
+
+    /// Takes back the buffer that a payload lies in.
+    pub fn recycle(&mut self, payload: Payload) {
+        if let Buffer::Own(buffer) = payload.buffer {
+            self.give(buffer);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -193,8 +258,44 @@ mod tests {
         let held = Payload::from_buffer(buffer.clone(), 0, 10);
         pool.give(buffer);
         assert_ne!(pool.take().as_ptr(), address);
-        pool.give(held.into_buffer());
+        pool.recycle(held);
         assert_eq!(pool.take().as_ptr(), address);
+    }
+
+    /// Memory that says when it has come back.
+    struct Borrowed([u8; 8], Arc<core::sync::atomic::AtomicBool>);
+
+    impl Lent for Borrowed {
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn bytes_mut(&mut self) -> &mut [u8] {
+            &mut self.0
+        }
+    }
+
+    impl Drop for Borrowed {
+        fn drop(&mut self) {
+            self.1.store(true, core::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_is_lent_is_written_where_it_lies_and_comes_back() {
+        let is_back = Arc::default();
+        let mut lent = Payload::from_lent(Arc::new(Borrowed(*b"12345678", Arc::clone(&is_back))));
+        let place = lent.as_ptr();
+        lent.trim_front(4);
+        lent.prepend(b"ab");
+        assert_eq!((&*lent, lent.as_ptr()), (&b"ab5678"[..], place.wrapping_add(2)));
+        let own = lent.clone().own();
+        assert!(own == lent && own.as_ptr() != lent.as_ptr());
+        assert_eq!(own.as_ptr(), own.clone().own().as_ptr(), "it is copied once");
+        assert_ne!(lent.clone().compact().as_ptr(), lent.as_ptr());
+        assert!(!is_back.load(core::sync::atomic::Ordering::Relaxed));
+        Pool::new(8, 1).recycle(lent);
+        assert!(is_back.load(core::sync::atomic::Ordering::Relaxed));
     }
 
     #[test]

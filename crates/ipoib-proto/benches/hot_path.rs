@@ -16,7 +16,7 @@ use ib_wire::{
     },
     offload::Offload,
     packet::Grh,
-    payload::Payload,
+    payload::{Payload, Pool},
     time::Instant,
     ud::{MadAddress, PortView, UdReceived},
 };
@@ -177,28 +177,28 @@ fn datagram(n: u64, global: bool, payload: Payload) -> UdReceived {
 }
 
 std::thread_local! {
-    static BUFFER: std::cell::Cell<Option<std::sync::Arc<[u8]>>> = std::cell::Cell::new(Some(vec![0; 256].into()));
+    static POOL: std::cell::RefCell<Pool> = const { std::cell::RefCell::new(Pool::new(256, 1)) };
 }
 
 fn send(interface: &mut Interface, to: Mac) {
-    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; 256].into());
+    let mut buffer = POOL.with_borrow_mut(Pool::take);
     let bytes = std::sync::Arc::get_mut(&mut buffer).expect("nobody else has it");
     bytes[64..70].copy_from_slice(&to.0);
     bytes[76..80].copy_from_slice(&[8, 0, 0x45, 0]);
     bytes[87] = 6;
     interface.handle_host_frame(LATER, Payload::from_buffer(buffer, 64, 180), Offload::NONE);
     if let Some(Output::Send(send)) = black_box(interface.poll_output()) {
-        BUFFER.set(Some(send.payload.into_buffer()));
+        POOL.with_borrow_mut(|pool| pool.recycle(send.payload));
     }
 }
 
 fn receive(interface: &mut Interface, n: u64, global: bool) {
-    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; 256].into());
+    let mut buffer = POOL.with_borrow_mut(Pool::take);
     let bytes = std::sync::Arc::get_mut(&mut buffer).expect("nobody else has it");
     bytes[64..70].copy_from_slice(&[8, 0, 0, 0, 0x45, 0]);
     bytes[77] = 6;
     interface.handle_datagram(Instant::ZERO, datagram(n, global, Payload::from_buffer(buffer, 64, 180)));
     if let Some(Output::ToHost(frame)) = black_box(interface.poll_output()) {
-        BUFFER.set(Some(frame.body.into_buffer()));
+        POOL.with_borrow_mut(|pool| pool.recycle(frame.body));
     }
 }

@@ -61,7 +61,15 @@ impl Fabric {
     }
 
     /// Sends a datagram from a queue pair that may, step by step.
-    fn post_by_steps(&mut self, now: Instant, port: PortId, qpn: Qpn, send: UdSend) -> Result<(), SendError> {
+    fn post_by_steps(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        qpn: Qpn,
+        mut send: UdSend,
+    ) -> Result<(), SendError> {
+        // On the way it may be looked at, cut, and wait.
+        send.payload = send.payload.own();
         let end = &mut self.ends[port.index()];
         let at = end.port;
         let info = &self.ports[at].info;

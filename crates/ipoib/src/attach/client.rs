@@ -8,11 +8,11 @@ use std::{
 };
 
 use ib_lab::PortRequest;
-use ib_wire::payload::Pool;
+use ib_wire::payload::{Payload, Pool};
 
 use super::{
     hello::{Greeting, Hello, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
-    record::{self, FromFabric, LONGEST},
+    record::{self, ENCAPSULATION, FromFabric, LONG, LONGEST, SENT_AT},
 };
 use crate::{
     control::schema::Shown,
@@ -117,16 +117,21 @@ impl Port {
         &self.bell
     }
 
-    /// The next thing that the fabric says in its ring, in a buffer of the pool's.
+    /// The next thing that the fabric says in its ring, there or in a buffer of the pool's.
     pub(crate) fn read(&mut self, pool: &mut Pool) -> Result<Option<FromFabric>, Lost> {
         let broken = |error: &dyn std::error::Error| Lost::Broken(error.to_string());
         loop {
+            if let Some(loan) = self.rings.reader.lend(LONG, LONGEST).map_err(|error| broken(&error))? {
+                let record = record::from_fabric(&Payload::from_lent(Arc::new(loan)));
+                return record.map(Some).map_err(|error| broken(&error));
+            }
             let mut buffer = pool.take();
             let Some(space) = Arc::get_mut(&mut buffer) else { return Ok(None) };
             if let Some(len) = self.rings.reader.read(space).map_err(|error| broken(&error))? {
-                let record = record::from_fabric(&buffer, len);
+                let whole = Payload::from_buffer(buffer, 0, len);
+                let record = record::from_fabric(&whole);
                 // A datagram has it as long as it lives.
-                pool.give(buffer);
+                pool.recycle(whole);
                 return record.map(Some).map_err(|error| broken(&error));
             }
             pool.give(buffer);
@@ -134,6 +139,25 @@ impl Port {
                 return Ok(None);
             }
         }
+    }
+
+    /// Room in the ring for the next frame of a host, of `len` bytes at most: if it is sent at once, it need not be
+    /// copied there. Its first `before` bytes are what a datagram carries its IPoIB header instead of. None if there is
+    /// no room.
+    pub(crate) fn space(&mut self, before: usize, len: usize) -> Result<Option<Payload>, Lost> {
+        let skipped = SENT_AT + ENCAPSULATION - before;
+        let loan = self.rings.writer.reserve(skipped + len);
+        let loan = loan.map_err(|error| Lost::Broken(error.to_string()))?;
+        Ok(loan.map(|loan| {
+            let mut space = Payload::from_lent(Arc::new(loan));
+            space.trim_front(skipped);
+            space
+        }))
+    }
+
+    /// Forgets what was read and is no longer used, so that the fabric has room.
+    pub(crate) fn let_go(&mut self) {
+        self.rings.reader.let_go();
     }
 
     /// Says what interface `nth` wants. False if there is no room: the bell rings when there is.

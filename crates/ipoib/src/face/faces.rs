@@ -1,6 +1,6 @@
 //! Faces together: what is read of them, and what engines want done to them.
 
-use std::{os::fd::AsFd, sync::Arc};
+use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
 use ib_lab::{InterfaceId, ToHost};
@@ -15,6 +15,9 @@ use crate::os::{
     poller::{Interest, Poller},
     space::drop_together,
 };
+
+/// A frame of so many bytes is long.
+const LONG: usize = 4096;
 
 /// Faces, each with the number of its interface.
 #[derive(Debug)]
@@ -31,12 +34,12 @@ pub(crate) struct Faces {
 impl Face {
     /// Hands the host a frame; its buffer comes back.
     #[inline]
-    fn write(&mut self, frame: HostFrame) -> Arc<[u8]> {
+    fn write(&mut self, frame: HostFrame) -> Payload {
         let head = frame::head(&frame.head, &frame.offload);
         if self.tap.write(&head, &frame.body).is_err() {
             self.counters.host_refused += 1;
         }
-        frame.body.into_buffer()
+        frame.body
     }
 
     /// Hands the host what waits for it, if something does.
@@ -46,7 +49,7 @@ impl Face {
         if written.is_some_and(|written| written.is_err()) {
             self.counters.host_refused += waited.len() as u64;
         }
-        waited.for_each(|frame| pool.give(frame.body.into_buffer()));
+        waited.for_each(|frame| pool.recycle(frame.body));
     }
 }
 
@@ -90,30 +93,38 @@ impl Faces {
         (face.turn, face.had_more) = (turn, count > 1);
     }
 
-    /// The next frame that the host sends, in a buffer of the pool's.
+    /// True if the last frame of the host was long, so that the next may be.
+    pub(crate) fn sends_long(&self, id: InterfaceId) -> bool {
+        self.all[id.0].long
+    }
+
+    /// The next frame that the host sends, in this space or else in a buffer of the pool's.
     pub(crate) fn read(
         &mut self,
         id: InterfaceId,
         poller: &Poller,
         pool: &mut Pool,
+        mut space: Option<Payload>,
     ) -> Option<(Payload, Offload)> {
         let face = &mut self.all[id.0];
         loop {
-            let mut buffer = pool.take();
-            let space = Arc::get_mut(&mut buffer).map(frame::space)?;
-            match face.tap.read(space) {
-                Ok(Some(len)) => match frame::received(buffer, len) {
-                    Some(frame) => return Some(frame),
-                    None => face.counters.bad_frame += 1,
-                },
+            let mut space = space.take().unwrap_or_else(|| frame::space(pool.take()));
+            match face.tap.read(space.make_mut()) {
+                Ok(Some(len)) => {
+                    face.long = len >= LONG;
+                    match frame::received(space, len) {
+                        Some(frame) => return Some(frame),
+                        None => face.counters.bad_frame += 1,
+                    }
+                }
                 Ok(None) => {
-                    pool.give(buffer);
+                    pool.recycle(space);
                     return None;
                 }
                 Err(error) => {
                     tracing::warn!(interface = %face.plan.name, %error, "reading the TAP");
                     let _ = poller.remove(face.tap.as_fd());
-                    pool.give(buffer);
+                    pool.recycle(space);
                     return None;
                 }
             }
@@ -140,7 +151,7 @@ impl Faces {
     pub(crate) fn carry_out(&mut self, id: InterfaceId, what: ToHost, pool: &mut Pool) {
         let face = &mut self.all[id.0];
         match what {
-            ToHost::Frame(frame) => pool.give(face.write(frame)),
+            ToHost::Frame(frame) => pool.recycle(face.write(frame)),
             ToHost::Carrier { on, reason } => {
                 if on != self.carriers[id.0].is_up() {
                     face.set_carrier(on);
@@ -169,7 +180,7 @@ impl Faces {
             face.write_waiting(pool);
         }
         match fate {
-            Fate::Write => pool.give(face.write(frame)),
+            Fate::Write => pool.recycle(face.write(frame)),
             Fate::Wait | Fate::WaitAnew => {
                 if face.merger.is_empty() {
                     self.gathering.push(id);

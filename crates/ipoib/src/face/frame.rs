@@ -1,5 +1,7 @@
 //! A TAP's frames as the engine wants them: buffers with headroom, offloads counted from the IP header.
 
+use std::sync::Arc;
+
 use ib_wire::{
     offload::{Checksum, Offload, SegmentKind, Segments},
     payload::Payload,
@@ -14,27 +16,31 @@ use crate::os::{
 const ETHERNET: usize = 14;
 /// The same, to reckon with a vnet header's offsets.
 const ETHERNET_U16: u16 = 14;
+/// Bytes that a TAP has before the IP packet, or most of them if there is a VLAN tag.
+pub(crate) const BEFORE_IP: usize = VNET_HEADER_LEN + ETHERNET;
 /// Where the vnet header is read to: with it and the Ethernet header gone, an IP packet begins at a multiple
 /// of 64 and has room for headers in front.
-const READ_AT: usize = 128 - ETHERNET - VNET_HEADER_LEN;
+const READ_AT: usize = 128 - BEFORE_IP;
 /// Size of the buffers frames are read into.
 pub(super) const BUFFER: usize = READ_AT + MAX_READ;
 
 /// The part of a buffer that a TAP is read into.
-pub(super) fn space(buffer: &mut [u8]) -> &mut [u8] {
-    &mut buffer[READ_AT..]
+pub(super) fn space(buffer: Arc<[u8]>) -> Payload {
+    let end = buffer.len();
+    Payload::from_buffer(buffer, READ_AT, end)
 }
 
-/// The frame of `len` bytes that was read into `space(buffer)`: from the Ethernet header on. `None` if it is
-/// shorter than its headers, or its vnet header makes no sense.
-pub(super) fn received(buffer: std::sync::Arc<[u8]>, len: usize) -> Option<(Payload, Offload)> {
-    if len < VNET_HEADER_LEN + ETHERNET {
+/// The frame of `len` bytes that was read into a space: from the Ethernet header on. `None` if it is shorter than its
+/// headers, or its vnet header makes no sense.
+pub(super) fn received(mut space: Payload, len: usize) -> Option<(Payload, Offload)> {
+    if len < BEFORE_IP {
         return None;
     }
-    let vnet = VnetHeader::parse(buffer[READ_AT..].first_chunk()?);
-    let start = READ_AT + VNET_HEADER_LEN;
-    let offload = offload(&vnet, &buffer[start..READ_AT + len])?;
-    Some((Payload::from_buffer(buffer, start, READ_AT + len), offload))
+    let vnet = VnetHeader::parse(space.first_chunk()?);
+    space.truncate(len);
+    space.trim_front(VNET_HEADER_LEN);
+    let offload = offload(&vnet, &space)?;
+    Some((space, offload))
 }
 
 /// What is left to do for a frame, offsets from the IP header on.
@@ -100,11 +106,11 @@ mod tests {
     use super::*;
 
     fn read(vnet: VnetHeader, frame: &[u8]) -> Option<(Payload, Offload)> {
-        let mut buffer = vec![0; BUFFER];
+        let mut space = space(vec![0; BUFFER].into());
         let len = VNET_HEADER_LEN + frame.len();
-        space(&mut buffer)[..VNET_HEADER_LEN].copy_from_slice(&vnet.emit());
-        space(&mut buffer)[VNET_HEADER_LEN..len].copy_from_slice(frame);
-        received(buffer.into(), len)
+        space.make_mut()[..VNET_HEADER_LEN].copy_from_slice(&vnet.emit());
+        space.make_mut()[VNET_HEADER_LEN..len].copy_from_slice(frame);
+        received(space, len)
     }
 
     #[test]

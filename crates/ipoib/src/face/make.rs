@@ -63,6 +63,7 @@ pub(crate) fn make(plan: FacePlan, maker: Maker) -> Result<Face> {
         sends: false,
         turn: 0,
         had_more: false,
+        long: false,
         merger: super::merge::Merger::default(),
         counters: FaceCounters::default(),
     })

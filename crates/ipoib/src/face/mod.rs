@@ -22,6 +22,7 @@ use ipoib_proto::Interface;
 pub(crate) use self::written::Written;
 pub(crate) use self::{
     faces::{Faces, Spoke},
+    frame::BEFORE_IP,
     make::{Maker, make},
     rows::{ip_group, join_words, numbers, rows},
     told::Told,
@@ -113,6 +114,8 @@ pub(crate) struct Face {
     turn: u64,
     /// It had more than one frame then.
     had_more: bool,
+    /// The last of them was long.
+    long: bool,
     /// Datagrams on their way to the host.
     merger: merge::Merger,
     counters: FaceCounters,

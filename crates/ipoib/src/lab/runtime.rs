@@ -261,7 +261,7 @@ impl Runtime {
         let most = self.faces.most(id, self.turns, self.burst);
         let mut count = 0;
         while count < most
-            && let Some((payload, offload)) = self.faces.read(id, &self.poller, &mut self.pool)
+            && let Some((payload, offload)) = self.faces.read(id, &self.poller, &mut self.pool, None)
         {
             self.lab.handle_host_frame(now, id, payload, offload);
             self.carry_out();
@@ -322,7 +322,7 @@ impl Runtime {
                 Output::Tapped(tapped) => self.captures.offer(tapped),
                 Output::Leaves { link, packet } => {
                     self.udp.queue(link, &packet);
-                    self.pool.give(packet.payload.into_buffer());
+                    self.pool.recycle(packet.payload);
                 }
                 Output::Outside { link, up } => self.udp.changed(link, up, &self.lab),
             }

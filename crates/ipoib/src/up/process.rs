@@ -20,6 +20,7 @@ use crate::{
         clock, notify,
         poller::{Interest, Poller, Ready},
         signals::{Signal, Signals},
+        tap::MAX_READ,
     },
 };
 
@@ -139,6 +140,9 @@ impl Process {
         let end = self.flush(now)?;
         if let Some(interfaces) = &mut self.interfaces {
             interfaces.faces.flush(&mut self.pool);
+        }
+        if let Some(port) = self.link.port() {
+            port.let_go();
         }
         Ok(end)
     }
@@ -340,7 +344,13 @@ impl Process {
         let mut count = 0;
         while count < most {
             let Some(interfaces) = self.interfaces.as_mut().filter(|i| i.listens) else { break };
-            let frame = interfaces.faces.read(id, &self.poller, &mut self.pool);
+            // Long frames are read to where the fabric reads them.
+            let port = self.link.port().filter(|_| interfaces.faces.sends_long(id));
+            let space = match port.map(|port| port.space(face::BEFORE_IP, MAX_READ)).transpose() {
+                Ok(space) => space.flatten(),
+                Err(lost) => return self.lost(now, lost),
+            };
+            let frame = interfaces.faces.read(id, &self.poller, &mut self.pool, space);
             let Some((payload, offload)) = frame else { break };
             interfaces.engines.handle_host_frame(now, id, payload, offload);
             if let Some(end) = self.flush(now)? {
@@ -446,7 +456,7 @@ fn send(
             return Ok(false);
         }
         if let PortRequest::Send(send) = request {
-            pool.give(send.payload.into_buffer());
+            pool.recycle(send.payload);
         }
     }
     port.has_room()

@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::BadRecord;
 
 /// Bytes of the IPoIB header, in front of what offsets count from.
-pub(super) const ENCAPSULATION: usize = 4;
+pub(in crate::attach) const ENCAPSULATION: usize = 4;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

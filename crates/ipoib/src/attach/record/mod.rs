@@ -21,12 +21,17 @@ use ib_wire::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use self::heads::{ENCAPSULATION, MadHead, PortHead, QpHead, ReceivedHead, Route, SendHead};
+pub(super) use self::heads::ENCAPSULATION;
+use self::heads::{MadHead, PortHead, QpHead, ReceivedHead, Route, SendHead};
 
 /// Longest record: head, IPoIB header, the largest IP packet.
 pub(crate) const LONGEST: usize = HEAD + 4 + 65_535 + 1;
+/// Records of so many bytes stay in the ring while they are used; shorter ones are copied sooner than lent.
+pub(crate) const LONG: usize = 4096;
 /// No head is longer.
 const HEAD: usize = 96;
+/// Where in the record of a datagram that a driver sends its payload begins.
+pub(crate) const SENT_AT: usize = size_of::<SendHead>();
 
 /// A record that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,17 +189,17 @@ pub(crate) fn of_port<'a>(event: PortEvent, view: &PortView, keys: &'a mut Vec<u
     Pieces::new(&head, keys)
 }
 
-/// Reads what a driver said. The record stands in `buffer[..len]`; a payload shares the buffer.
-pub(crate) fn from_driver(buffer: &Buffer, len: usize) -> Result<FromDriver, BadRecord> {
-    let bytes = buffer.get(..len).ok_or(BadRecord::Length)?;
+/// Reads what a driver said. A payload shares the buffer of the record.
+pub(crate) fn from_driver(record: &Payload) -> Result<FromDriver, BadRecord> {
+    let bytes = &record[..];
     let request = match kind_of(bytes)? {
         kind::SEND => {
-            let (head, start) = head::<SendHead>(bytes)?;
+            let (head, payload) = head_and_payload::<SendHead>(record)?;
             // Strangers on a link may send less than an IPoIB header, drivers of ours do not.
-            if len - start < ENCAPSULATION {
+            if payload.len() < ENCAPSULATION {
                 return Err(BadRecord::Length);
             }
-            let offload = head.undone.read(len - start)?;
+            let offload = head.undone.read(payload.len())?;
             let global = head.route.global();
             let to = AddressVector {
                 dlid: Lid(head.route.lid),
@@ -203,7 +208,6 @@ pub(crate) fn from_driver(buffer: &Buffer, len: usize) -> Result<FromDriver, Bad
                 global,
             };
             let (dest_qp, qkey) = (Qpn::new(head.qpn), QKey(head.qkey));
-            let payload = Payload::from_buffer(Buffer::clone(buffer), start, len);
             PortRequest::Send(UdSend { to, dest_qp, qkey, payload, offload })
         }
         kind::MAD => {
@@ -217,12 +221,12 @@ pub(crate) fn from_driver(buffer: &Buffer, len: usize) -> Result<FromDriver, Bad
 }
 
 /// Reads what a fabric said, as [`from_driver`] does.
-pub(crate) fn from_fabric(buffer: &Buffer, len: usize) -> Result<FromFabric, BadRecord> {
-    let bytes = buffer.get(..len).ok_or(BadRecord::Length)?;
+pub(crate) fn from_fabric(record: &Payload) -> Result<FromFabric, BadRecord> {
+    let bytes = &record[..];
     Ok(match kind_of(bytes)? {
         kind::RECEIVED => {
-            let (head, start) = head::<ReceivedHead>(bytes)?;
-            let offload = head.undone.read(len - start)?;
+            let (head, payload) = head_and_payload::<ReceivedHead>(record)?;
+            let offload = head.undone.read(payload.len())?;
             let grh = (head.has_grh != 0).then(|| Grh::parse(&head.grh)).transpose();
             let datagram = UdReceived {
                 slid: Lid(head.slid),
@@ -231,7 +235,7 @@ pub(crate) fn from_fabric(buffer: &Buffer, len: usize) -> Result<FromFabric, Bad
                 src_qp: Qpn::new(head.src_qp),
                 pkey: PKey(head.pkey),
                 grh: grh.map_err(|_| BadRecord::Value("the GRH"))?.map(|(grh, _)| grh),
-                payload: Payload::from_buffer(Buffer::clone(buffer), start, len),
+                payload,
                 offload,
             };
             FromFabric::Received { nth: head.nth.into(), datagram }
@@ -245,9 +249,6 @@ pub(crate) fn from_fabric(buffer: &Buffer, len: usize) -> Result<FromFabric, Bad
     })
 }
 
-/// A buffer that a record was read into.
-pub(crate) type Buffer = std::sync::Arc<[u8]>;
-
 fn kind_of(bytes: &[u8]) -> Result<u16, BadRecord> {
     let first = bytes.first_chunk::<4>().ok_or(BadRecord::Length)?;
     Ok(u16::from_ne_bytes([first[0], first[1]]))
@@ -257,6 +258,14 @@ fn kind_of(bytes: &[u8]) -> Result<u16, BadRecord> {
 fn head<T: FromBytes>(bytes: &[u8]) -> Result<(T, usize), BadRecord> {
     let (head, _) = T::read_from_prefix(bytes).map_err(|_| BadRecord::Length)?;
     Ok((head, size_of::<T>()))
+}
+
+/// The head of a record, and its payload, which lies where the record does.
+fn head_and_payload<T: FromBytes>(record: &Payload) -> Result<(T, Payload), BadRecord> {
+    let (head, start) = head(record)?;
+    let mut payload = record.clone();
+    payload.trim_front(start);
+    Ok((head, payload))
 }
 
 fn of_mad<'a>(nth: u16, address: &MadAddress, mad: &'a [u8]) -> Pieces<'a> {

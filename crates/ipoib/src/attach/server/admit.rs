@@ -190,7 +190,7 @@ impl Attach {
     ) -> Result<Driver> {
         let memory = ring::memory(self.config.ring).context("shared memory")?;
         let (bell, theirs) = Bell::pair().context("a pair of sockets")?;
-        let rings = Rings::map(memory.as_fd(), Side::Maker, &bell).context("shared memory")?;
+        let mut rings = Rings::map(memory.as_fd(), Side::Maker, &bell).context("shared memory")?;
         let connection = self.connections.get(&id).context("the connection is gone")?;
         let welcome = emit(&Greeting::Welcome { token, qpns: qpns.to_vec() });
         connection.packets.send(&welcome, &[memory.as_fd(), theirs.as_fd()])?;

@@ -18,11 +18,16 @@ use std::{
 use anyhow::{Context, Result};
 use ib_fabric::PortId;
 use ib_lab::{ClientId, Lab, PortNotice};
-use ib_wire::{mad::attr::PortState, payload::Pool, time::Instant, ud::PortEvent};
+use ib_wire::{
+    mad::attr::PortState,
+    payload::{Payload, Pool},
+    time::Instant,
+    ud::PortEvent,
+};
 
 use super::{
     hello::{MAX_INTERFACES, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
-    record::{self, BadRecord, FromDriver, LONGEST},
+    record::{self, BadRecord, FromDriver, LONG, LONGEST},
 };
 use crate::{
     control::schema::{Noun, Shown},
@@ -99,6 +104,17 @@ struct Counters {
     to_driver: u64,
     #[serde(skip)]
     drops: Drops,
+}
+
+impl Counters {
+    /// Counts a record that was read.
+    fn read(&mut self, record: Result<FromDriver, BadRecord>) -> Result<FromDriver, BadRecord> {
+        match record {
+            Ok(_) => self.from_driver += 1,
+            Err(_) => self.drops.driver_bad_record += 1,
+        }
+        record
+    }
 }
 
 /// What is lost between them.
@@ -203,17 +219,19 @@ impl Attach {
         loop {
             let driver = self.connections.get_mut(&id)?.driver.as_mut()?;
             let counters = &mut self.identities.get_mut(&driver.port)?.counters;
+            // Long ones are handed on where they lie, and looked at by nobody.
+            if let Ok(Some(loan)) = driver.rings.reader.lend(LONG, LONGEST) {
+                let record = record::from_driver(&Payload::from_lent(Arc::new(loan)));
+                return Some(counters.read(record).map(|record| (driver.client, record)));
+            }
             let mut buffer = pool.take();
             match Arc::get_mut(&mut buffer).map(|space| driver.rings.reader.read(space)) {
                 Some(Ok(Some(len))) => {
-                    let record = record::from_driver(&buffer, len);
+                    let whole = Payload::from_buffer(buffer, 0, len);
+                    let record = record::from_driver(&whole);
                     // A datagram has it as long as it lives.
-                    pool.give(buffer);
-                    match record {
-                        Ok(_) => counters.from_driver += 1,
-                        Err(_) => counters.drops.driver_bad_record += 1,
-                    }
-                    return Some(record.map(|record| (driver.client, record)));
+                    pool.recycle(whole);
+                    return Some(counters.read(record).map(|record| (driver.client, record)));
                 }
                 Some(Ok(None)) | None => {
                     pool.give(buffer);
@@ -265,7 +283,7 @@ impl Attach {
         };
         *counter += 1;
         if let PortNotice::Received { datagram, .. } = notice {
-            pool.give(datagram.payload.into_buffer());
+            pool.recycle(datagram.payload);
         }
     }
 
@@ -403,7 +421,7 @@ impl Attach {
         while driver.rings.reader.places().0 < end
             && let Ok(Some(len)) = driver.rings.reader.read(&mut space)
         {
-            if let Ok(FromDriver { nth, request }) = record::from_driver(&space[..len].into(), len) {
+            if let Ok(FromDriver { nth, request }) = record::from_driver(&space[..len].into()) {
                 let _ = lab.handle_request(now, driver.client, nth, request);
             }
         }

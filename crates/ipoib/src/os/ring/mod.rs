@@ -5,7 +5,10 @@
 //! nonsense is [`Broken`], and hurts nobody but itself.
 //!
 //! A record lies in one piece, behind its length; it begins at a multiple of eight. What does not fit at the end of
-//! the ring begins anew at its start, and `SKIP` stands in between.
+//! the ring begins anew at its start, and a `HOLE` is left in between.
+//!
+//! Long records need not be copied: a writer can have them made in their place ([`Writer::reserve`]), a reader can leave
+//! them there while they are used ([`Reader::lend`]).
 #![expect(unsafe_code, reason = "memory is shared with another process")]
 
 use std::{
@@ -25,6 +28,11 @@ use rustix::{
 
 use super::bell::Bell;
 
+mod loan;
+
+pub use self::loan::Loan;
+use self::loan::Loans;
+
 /// Smallest ring, in bytes.
 pub const MIN_RING: u32 = 1 << 18;
 /// Largest.
@@ -32,8 +40,8 @@ pub const MAX_RING: u32 = 1 << 26;
 
 /// What stands in front of a record: its length.
 const LENGTH: usize = 8;
-/// "The next record begins at the start."
-const SKIP: u64 = u64::MAX;
+/// Marks a length: so many bytes follow that are no record.
+const HOLE: u64 = 1 << 63;
 /// Room for the numbers of both rings, in front of their bytes.
 const HEAD: usize = 4096;
 
@@ -172,8 +180,14 @@ impl Rings {
         let (written, read) = (ring(to_them), ring(to_us));
         Ok(Self {
             // Where we are is what we know ourselves: the far side may have written anything there.
-            writer: Writer { at: 0, ring: written, bell: bell.clone() },
-            reader: Reader { at: 0, ring: read, bell: bell.clone() },
+            writer: Writer {
+                at: 0,
+                ring: written,
+                bell: bell.clone(),
+                reserved: None,
+                loans: Loans::default(),
+            },
+            reader: Reader { at: 0, ring: read, bell: bell.clone(), loans: Loans::default() },
         })
     }
 }
@@ -185,6 +199,9 @@ pub struct Writer {
     /// Bytes written since the beginning.
     at: u64,
     bell: Bell,
+    /// Longest record that can be made in its place now, which is at `at`.
+    reserved: Option<usize>,
+    loans: Loans,
 }
 
 impl Writer {
@@ -193,22 +210,39 @@ impl Writer {
         self.ring.size / 2 - LENGTH
     }
 
+    /// Room for the next record, up to `len` bytes: whoever fills it has it written by [`write`](Self::write), with the
+    /// last piece where it lies. None if there is no room, or too much is lent.
+    ///
+    /// Anything else may be written instead, also while the room is still in use.
+    pub fn reserve(&mut self, len: usize) -> Result<Option<Loan>, Broken> {
+        self.leave_reserved()?;
+        if len > self.longest() || !self.has_room(len)? {
+            return Ok(None);
+        }
+        self.go_to_piece(len);
+        let loan = self.loans.lend(&self.ring, self.at, self.at + LENGTH as u64, len);
+        self.reserved = loan.is_some().then_some(len);
+        Ok(loan)
+    }
+
     /// Writes one record that lies in these pieces, and rings if the reader sleeps. False if there is no room, or never
     /// will be.
     pub fn write(&mut self, pieces: &[&[u8]]) -> Result<bool, Broken> {
         let len = pieces.iter().map(|piece| piece.len()).sum();
-        if len > self.longest() || !self.has_room(len)? {
-            return Ok(false);
-        }
-        if self.ring.to_end(self.at) < occupied(len) {
-            self.put_length(SKIP);
-            self.at += self.ring.to_end(self.at) as u64;
+        let in_place = self.is_in_place(pieces, len);
+        if !in_place {
+            self.leave_reserved()?;
+            if len > self.longest() || !self.has_room(len)? {
+                return Ok(false);
+            }
+            self.go_to_piece(len);
         }
         self.put_length(len as u64);
         let mut to = self.at + LENGTH as u64;
-        for piece in pieces {
+        let copied = if in_place { pieces.len() - 1 } else { pieces.len() };
+        for piece in &pieces[..copied] {
             // SAFETY: the record lies in one piece within the ring; the far side may read it at the same time, which
-            // is its own affair.
+            // is its own affair. Of a record made in its place, nobody has more than the last piece.
             unsafe {
                 ptr::copy_nonoverlapping(
                     piece.as_ptr(),
@@ -218,14 +252,9 @@ impl Writer {
             };
             to += piece.len() as u64;
         }
+        self.reserved = None;
         self.at += occupied(len) as u64;
-        let numbers = self.ring.numbers();
-        numbers.written.0.store(self.at, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if numbers.reader_sleeps.0.load(Ordering::Relaxed) != 0 {
-            numbers.reader_sleeps.0.store(0, Ordering::Relaxed);
-            self.bell.ring();
-        }
+        self.publish();
         Ok(true)
     }
 
@@ -239,12 +268,55 @@ impl Writer {
         Ok(!self.has_room(len)?)
     }
 
-    fn has_room(&self, len: usize) -> Result<bool, Broken> {
+    /// True if the last piece of a record lies where it is to be in the room that was reserved for it.
+    fn is_in_place(&self, pieces: &[&[u8]], len: usize) -> bool {
+        let (Some(room), Some(last)) = (self.reserved, pieces.last()) else { return false };
+        let before = len - last.len();
+        // Room that nobody has any more may be written like any other.
+        len <= room
+            && last.as_ptr() == self.ring.piece(self.at + (LENGTH + before) as u64, last.len()).as_ptr()
+    }
+
+    /// Something else comes first: if the reserved room is still in use, the next record begins behind it.
+    fn leave_reserved(&mut self) -> Result<(), Broken> {
+        if let Some(room) = self.reserved.take()
+            && self.loans.has(self.at)
+        {
+            self.put_length(HOLE | room as u64);
+            self.at += occupied(room) as u64;
+        }
+        Ok(())
+    }
+
+    /// Goes on at the start of the ring if so many bytes do not fit at its end. There is room for both.
+    fn go_to_piece(&mut self, len: usize) {
+        let to_end = self.ring.to_end(self.at);
+        if to_end < occupied(len) {
+            self.put_length(HOLE | (to_end - LENGTH) as u64);
+            self.at += to_end as u64;
+        }
+    }
+
+    fn has_room(&mut self, len: usize) -> Result<bool, Broken> {
         let used = self.at.wrapping_sub(self.ring.numbers().read.0.load(Ordering::Acquire));
-        let free = (self.ring.size as u64).checked_sub(used).ok_or(Broken::Place)?;
+        if used > self.ring.size as u64 {
+            return Err(Broken::Place);
+        }
+        // What is still in use is not written over, whether it was read or not.
+        let used = used.max(self.loans.first().map_or(0, |first| self.at - first));
         let to_end = self.ring.to_end(self.at);
         let wasted = if to_end < occupied(len) { to_end } else { 0 };
-        Ok((wasted + occupied(len)) as u64 <= free)
+        Ok((wasted + occupied(len)) as u64 <= self.ring.size as u64 - used)
+    }
+
+    fn publish(&self) {
+        let numbers = self.ring.numbers();
+        numbers.written.0.store(self.at, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if numbers.reader_sleeps.0.load(Ordering::Relaxed) != 0 {
+            numbers.reader_sleeps.0.store(0, Ordering::Relaxed);
+            self.bell.ring();
+        }
     }
 
     fn put_length(&self, length: u64) {
@@ -260,12 +332,39 @@ pub struct Reader {
     /// Bytes read since the beginning.
     at: u64,
     bell: Bell,
+    loans: Loans,
 }
 
 impl Reader {
     /// Copies the next record into `into`: its length, or none if there is none. One that is longer than `into` is an
     /// error. Rings if the writer waits for room.
     pub fn read(&mut self, into: &mut [u8]) -> Result<Option<usize>, Broken> {
+        let Some(len) = self.next(into.len())? else { return Ok(None) };
+        let from = self.ring.piece(self.at + LENGTH as u64, len);
+        // SAFETY: the record lies in one piece within the ring, `into` is as long. Should the far side change the
+        // bytes meanwhile, we get some of both: bytes have no wrong values, and they are looked at only here.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), into.as_mut_ptr(), len) };
+        self.at += occupied(len) as u64;
+        self.let_go();
+        Ok(Some(len))
+    }
+
+    /// The next record where it lies, if it has at least `least` bytes; one of more than `most` is an error. None if it
+    /// is shorter, there is none, or too much is lent: [`read`](Self::read) tells.
+    ///
+    /// The far side could change the bytes while they are looked at: whoever does not trust it only hands them on.
+    pub fn lend(&mut self, least: usize, most: usize) -> Result<Option<Loan>, Broken> {
+        let Some(len) = self.next(most)?.filter(|len| *len >= least) else { return Ok(None) };
+        self.let_go();
+        let loan = self.loans.lend(&self.ring, self.at, self.at + LENGTH as u64, len);
+        if loan.is_some() {
+            self.at += occupied(len) as u64;
+        }
+        Ok(loan)
+    }
+
+    /// Goes to the next record; its length, or none if there is none.
+    fn next(&mut self, most: usize) -> Result<Option<usize>, Broken> {
         let written = self.ring.numbers().written.0.load(Ordering::Acquire);
         loop {
             let there = written.wrapping_sub(self.at);
@@ -275,31 +374,20 @@ impl Reader {
             if there == 0 {
                 return Ok(None);
             }
-            let to_end = self.ring.to_end(self.at);
             // SAFETY: as for `put_length`; the far side may write it at the same time, so it is read but once.
             let length = unsafe { self.ring.piece(self.at, LENGTH).cast::<u64>().as_ptr().read_volatile() };
-            if length == SKIP {
-                if to_end as u64 > there {
-                    return Err(Broken::Length);
-                }
-                self.at += to_end as u64;
-                continue;
-            }
-            let len = usize::try_from(length).map_err(|_| Broken::Length)?;
-            if len > into.len()
-                || len > self.ring.size
-                || occupied(len) > to_end
+            let len = usize::try_from(length & !HOLE).map_err(|_| Broken::Length)?;
+            if len > self.ring.size
+                || occupied(len) > self.ring.to_end(self.at)
                 || occupied(len) as u64 > there
             {
                 return Err(Broken::Length);
             }
-            let from = self.ring.piece(self.at + LENGTH as u64, len);
-            // SAFETY: the record lies in one piece within the ring, `into` is as long. Should the far side change the
-            // bytes meanwhile, we get some of both: bytes have no wrong values, and they are looked at only here.
-            unsafe { ptr::copy_nonoverlapping(from.as_ptr(), into.as_mut_ptr(), len) };
-            self.at += occupied(len) as u64;
-            self.let_go();
-            return Ok(Some(len));
+            if length & HOLE != 0 {
+                self.at += occupied(len) as u64;
+                continue;
+            }
+            return if len > most { Err(Broken::Length) } else { Ok(Some(len)) };
         }
     }
 
@@ -310,7 +398,8 @@ impl Reader {
     }
 
     /// True if there is nothing to read; then our bell rings when there is.
-    pub fn sleeps(&self) -> bool {
+    pub fn sleeps(&mut self) -> bool {
+        self.let_go();
         let numbers = self.ring.numbers();
         numbers.reader_sleeps.0.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -321,10 +410,11 @@ impl Reader {
         false
     }
 
-    /// What was read makes room.
-    fn let_go(&self) {
+    /// What was read, and is not lent any more, makes room.
+    pub fn let_go(&mut self) {
+        let read = self.loans.first().unwrap_or(self.at);
         let numbers = self.ring.numbers();
-        numbers.read.0.store(self.at, Ordering::Release);
+        numbers.read.0.store(read, Ordering::Release);
         fence(Ordering::SeqCst);
         if numbers.writer_waits.0.load(Ordering::Relaxed) != 0 {
             numbers.writer_waits.0.store(0, Ordering::Relaxed);
@@ -339,145 +429,4 @@ const fn occupied(len: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::fd::AsFd;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    struct Pair {
-        maker: Rings,
-        guest: Rings,
-        memory: OwnedFd,
-        bells: [Bell; 2],
-    }
-
-    fn pair() -> Pair {
-        let memory = memory(MIN_RING).unwrap();
-        let (a, b) = Bell::pair().unwrap();
-        let bells = [a, b];
-        let maker = Rings::map(memory.as_fd(), Side::Maker, &bells[0]).unwrap();
-        let guest = Rings::map(memory.as_fd(), Side::Guest, &bells[1]).unwrap();
-        Pair { maker, guest, memory, bells }
-    }
-
-    fn rang(bell: &Bell) -> bool {
-        rustix::net::recv(bell, &mut [0u8; 64][..], rustix::net::RecvFlags::DONTWAIT).is_ok()
-    }
-
-    #[test]
-    fn records_come_out_as_they_went_in_over_many_rounds() {
-        let Pair { mut maker, mut guest, .. } = pair();
-        let mut space = vec![0; 1 << 17];
-        let mut round = 0u32;
-        while round < 2000 {
-            let len = (round as usize * 7919) % 100_000;
-            let fill = round.to_le_bytes()[0];
-            let body = vec![fill; len];
-            assert!(guest.writer.write(&[&round.to_ne_bytes(), &body]).unwrap());
-            assert_eq!(maker.reader.read(&mut space).unwrap(), Some(len + 4));
-            assert_eq!(space[..4], round.to_ne_bytes());
-            assert!(space[4..len + 4].iter().all(|byte| *byte == fill));
-            round += 1;
-        }
-        assert_eq!(maker.reader.read(&mut space).unwrap(), None);
-    }
-
-    #[test]
-    fn a_full_ring_takes_nothing_and_rings_when_there_is_room() {
-        let Pair { mut maker, mut guest, bells, .. } = pair();
-        let record = vec![1; 60_000];
-        let mut written = 0;
-        while maker.writer.write(&[&record]).unwrap() {
-            written += 1;
-        }
-        assert_eq!(written, 4);
-        assert!(maker.writer.waits_for_room(60_000).unwrap());
-        assert!(!rang(&bells[0]));
-        let mut space = vec![0; 1 << 16];
-        assert_eq!(guest.reader.read(&mut space).unwrap(), Some(60_000));
-        assert!(rang(&bells[0]), "the writer's bell");
-        assert!(!maker.writer.waits_for_room(60_000).unwrap());
-        assert!(maker.writer.write(&[&record]).unwrap());
-    }
-
-    #[test]
-    fn a_sleeping_reader_is_woken_once() {
-        let Pair { mut maker, mut guest, bells, .. } = pair();
-        assert!(guest.reader.sleeps());
-        maker.writer.write(&[b"a"]).unwrap();
-        assert!(rang(&bells[1]));
-        maker.writer.write(&[b"b"]).unwrap();
-        assert!(!rang(&bells[1]), "it is awake");
-        assert!(!guest.reader.sleeps(), "there is something to read");
-        let mut space = [0; 8];
-        assert_eq!(guest.reader.read(&mut space).unwrap(), Some(1));
-        assert_eq!(guest.reader.read(&mut space).unwrap(), Some(1));
-        assert!(guest.reader.sleeps());
-    }
-
-    #[test]
-    fn a_reader_knows_where_the_end_is_whatever_it_is_told() {
-        let Pair { mut maker, mut guest, memory, .. } = pair();
-        guest.writer.write(&[b"a"]).unwrap();
-        assert_eq!(maker.reader.places(), (0, 16));
-        maker.reader.read(&mut [0; 8]).unwrap();
-        assert_eq!(maker.reader.places(), (16, 16));
-        scribble(&memory, 0, &u64::MAX.to_ne_bytes());
-        assert_eq!(maker.reader.places(), (16, 16 + u64::from(MIN_RING)));
-    }
-
-    #[test]
-    fn numbers_that_were_there_before_us_lead_nowhere() {
-        let memory = memory(MIN_RING).unwrap();
-        (0..64).for_each(|place| scribble(&memory, place * 8, &[0xfb; 8]));
-        let (bell, _other) = Bell::pair().unwrap();
-        let mut rings = Rings::map(memory.as_fd(), Side::Guest, &bell).unwrap();
-        assert_eq!(rings.writer.write(&[b"a"]), Err(Broken::Place));
-        assert_eq!(rings.reader.read(&mut [0; 8]), Err(Broken::Place));
-    }
-
-    #[test]
-    fn memory_that_is_no_pair_of_rings_is_refused() {
-        let (bell, _) = Bell::pair().unwrap();
-        let odd = memory(MIN_RING + 8).unwrap();
-        assert!(Rings::map(odd.as_fd(), Side::Guest, &bell).is_err());
-        let unsealed = memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
-        ftruncate(&unsealed, (HEAD + 2 * MIN_RING as usize) as u64).unwrap();
-        assert!(Rings::map(unsealed.as_fd(), Side::Guest, &bell).is_err());
-        let Pair { memory, .. } = pair();
-        assert!(ftruncate(&memory, 0).is_err(), "it cannot be taken from under the other side");
-    }
-
-    /// Lets the guest write whatever it likes.
-    fn scribble(memory: &OwnedFd, offset: u64, bytes: &[u8]) {
-        rustix::io::pwrite(memory, bytes, offset).unwrap();
-    }
-
-    proptest! {
-        #[test]
-        fn no_scribbling_leads_outside_or_never_ends(
-            scribbles in prop::collection::vec((0u64..(HEAD as u64 + (1 << 12)), prop::collection::vec(any::<u8>(), 1..24)), 1..40),
-            lengths in prop::collection::vec(0usize..70_000, 1..8),
-        ) {
-            let Pair { mut maker, mut guest, memory, .. } = pair();
-            for len in lengths {
-                let _ = guest.writer.write(&[&vec![7; len]]);
-            }
-            let mut space = vec![0; 1 << 16];
-            for (offset, bytes) in scribbles {
-                scribble(&memory, offset, &bytes);
-                let _ = maker.writer.write(&[&bytes]);
-                let _ = maker.writer.waits_for_room(1000);
-                for _ in 0..100 {
-                    match maker.reader.read(&mut space) {
-                        Ok(Some(len)) => prop_assert!(len <= space.len()),
-                        Ok(None) | Err(_) => break,
-                    }
-                }
-                maker.reader.sleeps();
-            }
-        }
-    }
-}
+mod tests;
