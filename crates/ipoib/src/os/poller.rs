@@ -52,10 +52,10 @@ pub struct Ready {
 pub struct Poller {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
-    /// How long to look for more after something was ready, before the thread sleeps.
+    /// How long to look for more before the thread sleeps.
     spin: Duration,
-    /// When something was ready last.
-    last: Instant,
+    /// Until when it is looked for; none if what was ready last has just been dealt with.
+    until: Option<Instant>,
     /// The kernel has no call that takes nanoseconds, or a filter forbids it.
     coarse: bool,
 }
@@ -64,12 +64,12 @@ impl Poller {
     /// An empty set.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let (spin, last) = (Duration::ZERO, Instant::ZERO);
-        Ok(Self { epoll, events: Vec::with_capacity(BATCH), spin, last, coarse: false })
+        let (spin, until) = (Duration::ZERO, Some(Instant::ZERO));
+        Ok(Self { epoll, events: Vec::with_capacity(BATCH), spin, until, coarse: false })
     }
 
-    /// From now on, looks for more for so long after something was ready, before the thread sleeps: saves whoever waits
-    /// for an answer the time that waking takes, and costs the processor that time.
+    /// From now on, looks for more for so long before the thread sleeps, once what was ready is dealt with: saves whoever
+    /// waits for an answer the time that waking takes, and costs the processor that time.
     #[must_use]
     pub fn spinning(self, spin: Duration) -> Self {
         Self { spin, ..self }
@@ -103,7 +103,7 @@ impl Poller {
                 self.sleep(timeout)?;
             }
             if !self.events.is_empty() {
-                self.last = clock::now();
+                self.until = None;
             }
         }
         Ok(self.events.iter().map(|event| Ready::from(*event)))
@@ -123,11 +123,12 @@ impl Poller {
         }
     }
 
-    /// Looks again and again while it is soon enough after the last time; what is left of `timeout` then.
+    /// Looks again and again while it is time to; what is left of `timeout` then.
     fn spin(&mut self, timeout: Option<Duration>) -> Result<Option<Duration>, Errno> {
         let began = clock::now();
+        let until = *self.until.get_or_insert(began + self.spin);
         let mut now = began;
-        while now.since(self.last) < self.spin && timeout.is_none_or(|timeout| now.since(began) < timeout) {
+        while now < until && timeout.is_none_or(|timeout| now.since(began) < timeout) {
             match self.wait_once(Some(Duration::ZERO)) {
                 Ok(()) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
