@@ -77,6 +77,9 @@ impl Fabric {
     ) {
         let Some(flight) = self.parked.take(parked) else { return };
         if self.links[link].came_out(from_a, epoch) {
+            if self.links[link].is_clear(from_a) {
+                self.express.forget();
+            }
             let step = self.links[link].beyond(Cable { link, peer: port, is_a: from_a });
             self.carry(now, step, flight);
         } else {

@@ -180,3 +180,15 @@ fn what_a_manager_changes_holds_for_the_next_packet() {
     assert!(!scene.play(&send).contains("Payload"));
     assert_eq!(scene.world.dropped(Drop::NeighborMtu), 1);
 }
+
+#[test]
+fn a_way_is_clear_again_when_the_last_slow_packet_is_out() {
+    let mut scene = Scene::new(false);
+    let send = Step::Send { from: 0, to: 3, len: 100, sl: 0, wrong: 0, large: false };
+    for kind in [1, 2] {
+        (0..5).for_each(|link| drop(scene.play(&Step::Fault { link, kind })));
+        assert!(!scene.play(&send).contains("Payload"), "it waits, or waits behind it");
+    }
+    assert_eq!(scene.play(&Step::Pass { millis: 30 }).matches("Payload").count(), 2);
+    assert!(scene.play(&send).contains("Payload"));
+}
