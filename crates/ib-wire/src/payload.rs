@@ -56,11 +56,10 @@ impl Buffer {
 impl Payload {
     /// A copy of `bytes` with `headroom` bytes free in front.
     pub fn with_headroom(headroom: usize, bytes: &[u8]) -> Self {
-        let mut buffer = Vec::with_capacity(headroom + bytes.len());
-        buffer.resize(headroom, 0);
-        buffer.extend_from_slice(bytes);
-        let end = buffer.len();
-        Self::from_buffer(buffer.into(), headroom, end)
+        let end = headroom + bytes.len();
+        let mut buffer: Arc<[u8]> = core::iter::repeat_n(0, end).collect();
+        Arc::get_mut(&mut buffer).expect("nobody else has it")[headroom..].copy_from_slice(bytes);
+        Self::from_buffer(buffer, headroom, end)
     }
 
     /// The bytes `start..end` of `buffer`.

@@ -102,9 +102,9 @@ impl Interface {
         // Of all that strangers ask each other only what the host will act on is remembered.
         let answer = matches!(message.op, ipoib::ArpOp::REPLY | ipoib::ArpOp::RARP_REPLY);
         let wanted = !inbound.multicast || answer || self.announcer.may_own(message.target_ip.into());
-        self.learn(&inbound, sender, message.sender_ip.into(), wanted);
+        let from = self.learn(&inbound, sender, message.sender_ip.into(), wanted);
         let (own, mac) = (self.local.hw_addr(), self.mac);
-        let message = arp::inbound(&message, self.peers.mac_of(sender), own, mac);
+        let message = arp::inbound(&message, from, own, mac);
         let to = if inbound.multicast { Mac::BROADCAST } else { mac };
         self.hand_over(&inbound, to, message.sender_hw, &message.emit());
     }
@@ -159,7 +159,7 @@ impl Interface {
     fn hand_over(&mut self, inbound: &Inbound, to: Mac, from: Mac, bytes: &[u8]) {
         self.cx.counters.translated += 1;
         let head = frame::write(to, from, inbound.ethertype);
-        let frame = HostFrame { head, body: Payload::from(bytes), offload: Offload::NONE };
+        let frame = HostFrame { head, body: Payload::with_headroom(0, bytes), offload: Offload::NONE };
         self.cx.deliver(frame, inbound.multicast);
     }
 
@@ -189,13 +189,14 @@ impl Interface {
     }
 
     /// The sender says that `ip` is at `addr`, which is its own. It is remembered if the host will want to
-    /// send there, or had already.
-    fn learn(&mut self, inbound: &Inbound, addr: HwAddr, ip: IpAddr, wanted: bool) {
+    /// send there, or had already. Gives the Ethernet address that stands for it.
+    fn learn(&mut self, inbound: &Inbound, addr: HwAddr, ip: IpAddr, wanted: bool) -> Mac {
         let Self { cx, peers, paths, sa, .. } = self;
         let wanted = wanted || peers.knows_ip(ip) || self.wanted.has(ip);
         if !wanted && peers.by_addr(addr).is_none() {
-            self.overheard.keep(peers.mac_of(addr), Claim { addr, ip, lid: inbound.slid });
-            return;
+            let mac = ipoib::peer_mac(addr.gid, addr.qpn, 0);
+            self.overheard.keep(mac, Claim { addr, ip, lid: inbound.slid });
+            return mac;
         }
         let id = peers.learn(cx, paths, sa, addr);
         if wanted {
@@ -203,6 +204,7 @@ impl Interface {
             peers.bind_ip(cx, paths, sa, id, ip);
         }
         self.heard(id, addr.gid, inbound.slid);
+        self.peers.mac_of(addr)
     }
 
     /// A peer is known to have sent from `slid`.

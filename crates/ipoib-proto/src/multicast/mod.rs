@@ -195,8 +195,13 @@ impl Groups {
     /// True if the host takes packets of `mgid`; counts one.
     #[inline]
     pub(crate) fn receives(&mut self, mgid: MulticastGid) -> bool {
-        let group = self.ids.get(&mgid).and_then(|id| self.table.get_mut(*id));
-        let Some(group) = group.filter(|group| group.attached.is_some()) else { return false };
+        // What comes to a group mostly comes to the broadcast group.
+        let is_meant = |id: &Id| self.table.get(*id).is_some_and(|group| group.mgid == mgid);
+        let id = self.broadcast.filter(is_meant).or_else(|| self.ids.get(&mgid).copied());
+        let Some(group) = id.and_then(|id| self.table.get_mut(id)).filter(|group| group.attached.is_some())
+        else {
+            return false;
+        };
         group.rx += 1;
         true
     }
