@@ -13,11 +13,7 @@ mod unicast;
 #[cfg(test)]
 mod tests;
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec,
-    vec::Vec,
-};
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use ib_wire::addr::{MulticastLid, PortNum};
 
@@ -28,7 +24,7 @@ use self::{
 };
 use crate::{
     demand::GroupMember,
-    subnet::{NodeId, PortId, PortMask, Subnet},
+    subnet::{NodeId, PortId, Subnet},
 };
 
 /// The routes of a subnet as it was when they were computed.
@@ -36,9 +32,25 @@ use crate::{
 pub(crate) struct Routes {
     graph: Graph,
     switches: Vec<NodeId>,
-    numbers: BTreeMap<NodeId, usize>,
+    numbers: Numbers,
     unicast: Unicast,
     trees: Trees,
+}
+
+/// The number of each switch, by its place in the model.
+#[derive(Clone, Debug, Default)]
+struct Numbers(Vec<Option<usize>>);
+
+impl Numbers {
+    fn of(switches: &[NodeId]) -> Self {
+        let mut numbers = vec![None; switches.iter().map(|id| id.index() + 1).max().unwrap_or(0)];
+        switches.iter().enumerate().for_each(|(number, id)| numbers[id.index()] = Some(number));
+        Self(numbers)
+    }
+
+    fn get(&self, id: NodeId) -> Option<usize> {
+        self.0.get(id.index()).copied().flatten()
+    }
 }
 
 impl Routes {
@@ -46,7 +58,7 @@ impl Routes {
     /// is to be made `afresh`.
     pub(crate) fn compute(&mut self, subnet: &mut Subnet, afresh: bool) {
         let switches: Vec<NodeId> = subnet.switches().map(|(id, _)| id).collect();
-        let numbers: BTreeMap<NodeId, usize> = switches.iter().copied().zip(0..).collect();
+        let numbers = Numbers::of(&switches);
         let graph = self.translate(subnet, &switches, &numbers);
         let mut tables = Tables::new();
         if !afresh && switches == self.switches {
@@ -74,10 +86,10 @@ impl Routes {
         members: &[GroupMember],
     ) -> Vec<NodeId> {
         let members: Vec<Member> = members.iter().filter_map(|member| self.member(subnet, member)).collect();
-        let mut masks = self.trees.masks(&self.graph, mlid.index(), &members);
+        let masks = self.trees.masks(&self.graph, mlid.index(), &members);
         let mut changed = Vec::new();
-        for (number, id) in self.switches.iter().enumerate() {
-            let mask: PortMask = masks.remove(&number).unwrap_or_default();
+        for (id, mask) in self.switches.iter().zip(masks) {
+            let mask = mask.unwrap_or_default();
             if subnet.switch_mut(*id).is_some_and(|switch| switch.mft.want(mlid, mask)) {
                 changed.push(*id);
             }
@@ -87,18 +99,18 @@ impl Routes {
 
     fn member(&self, subnet: &Subnet, member: &GroupMember) -> Option<Member> {
         let port = subnet.switch_port(member.port)?;
-        let switch = *self.numbers.get(&port.node)?;
+        let switch = self.numbers.get(port.node)?;
         Some(Member { switch, port: port.num, receives: member.receives })
     }
 
-    fn translate(&self, subnet: &Subnet, switches: &[NodeId], numbers: &BTreeMap<NodeId, usize>) -> Graph {
+    fn translate(&self, subnet: &Subnet, switches: &[NodeId], numbers: &Numbers) -> Graph {
         let mut edges = vec![Vec::new(); switches.len()];
         let mut leaves = vec![Vec::new(); switches.len()];
         let mut lids = BTreeSet::new();
         for (number, id) in switches.iter().enumerate() {
             for (num, port) in subnet.node(*id).physical_ports() {
                 let Some(peer) = port.peer else { continue };
-                if let Some(to) = numbers.get(&peer.node).and_then(|to| u32::try_from(*to).ok()) {
+                if let Some(to) = numbers.get(peer.node).and_then(|to| u32::try_from(to).ok()) {
                     if peer.node != *id {
                         edges[number].push(Edge { to, port: num, far: peer.num });
                     }
@@ -112,7 +124,7 @@ impl Routes {
         }
         // An end port that is away keeps its place, so that what leads to all others stays as it is.
         for (number, id) in switches.iter().enumerate() {
-            let before = self.numbers.get(id).map_or(&[][..], |before| self.graph.leaves(*before));
+            let before = self.numbers.get(*id).map_or(&[][..], |before| self.graph.leaves(before));
             let is_free = |port: PortNum| subnet.node(*id).port(port).is_some_and(|port| port.peer.is_none());
             let away = before.iter().filter(|leaf| leaf.port != PortNum::MANAGEMENT && is_free(leaf.port));
             leaves[number].extend(away.filter(|leaf| !lids.contains(&leaf.lid)));

@@ -41,34 +41,35 @@ impl Trees {
         Self { tops: order.tops().collect(), parents: BTreeMap::new() }
     }
 
-    /// The port masks of all switches in the tree of group number `number`. Groups are dealt out to the roots.
+    /// The port masks of all switches, none for those outside the tree of group number `number`. Groups are dealt out
+    /// to the roots.
     pub(crate) fn masks(
         &mut self,
         graph: &Graph,
         number: usize,
         members: &[Member],
-    ) -> BTreeMap<usize, PortMask> {
-        let mut masks: BTreeMap<usize, PortMask> = BTreeMap::new();
+    ) -> Vec<Option<PortMask>> {
+        let mut masks: Vec<Option<PortMask>> = vec![None; graph.len()];
         if self.tops.is_empty() {
             return masks;
         }
         let root = self.tops[number % self.tops.len()];
         let parents = self.parents.entry(root).or_insert_with(|| span(graph, root));
         for member in members {
-            let mask = masks.entry(member.switch).or_default();
+            let mask = masks[member.switch].get_or_insert_default();
             if member.receives {
                 mask.insert(member.port);
             }
         }
-        let mut children: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut children: Vec<u32> = vec![0; graph.len()];
         let mut joined: Vec<bool> = vec![false; graph.len()];
         for member in members {
             let mut at = member.switch;
             while !core::mem::replace(&mut joined[at], true) {
                 let Some(parent) = parents[at] else { break };
-                masks.entry(at).or_default().insert(parent.up);
-                masks.entry(parent.switch).or_default().insert(parent.down);
-                *children.entry(parent.switch).or_default() += 1;
+                masks[at].get_or_insert_default().insert(parent.up);
+                masks[parent.switch].get_or_insert_default().insert(parent.down);
+                children[parent.switch] += 1;
                 at = parent.switch;
             }
         }
@@ -79,22 +80,22 @@ impl Trees {
 
 /// Cuts off the stem: switches from the root down that join nothing.
 fn trim(
-    masks: &mut BTreeMap<usize, PortMask>,
+    masks: &mut [Option<PortMask>],
     parents: &[Option<Parent>],
-    children: &BTreeMap<usize, u32>,
+    children: &[u32],
     members: &[Member],
     root: usize,
 ) {
     let mut at = root;
-    while children.get(&at) == Some(&1) && members.iter().all(|member| member.switch != at) {
+    while children[at] == 1 && members.iter().all(|member| member.switch != at) {
         let below = |(_, parent): &(usize, &Option<Parent>)| parent.is_some_and(|parent| parent.switch == at);
-        let on_tree = |(child, _): &(usize, &Option<Parent>)| masks.contains_key(child);
+        let on_tree = |(child, _): &(usize, &Option<Parent>)| masks[*child].is_some();
         let Some((child, Some(parent))) = parents.iter().enumerate().filter(below).find(on_tree) else {
             return;
         };
         let up = parent.up;
-        masks.remove(&at);
-        if let Some(mask) = masks.get_mut(&child) {
+        masks[at] = None;
+        if let Some(mask) = &mut masks[child] {
             mask.remove(up);
         }
         at = child;

@@ -243,7 +243,7 @@ fn groups_have_trees_that_reach_all_members_once() {
                 let mut got = Vec::new();
                 let mut todo = vec![(sender.switch, sender.port)];
                 while let Some((at, came_by)) = todo.pop() {
-                    for port in masks[&at].ports().filter(|port| *port != came_by) {
+                    for port in masks[at].unwrap().ports().filter(|port| *port != came_by) {
                         match graph.edges(at).iter().find(|edge| edge.port == port) {
                             Some(edge) => todo.push((edge.to as usize, edge.far)),
                             None => got.push((at, port)),
