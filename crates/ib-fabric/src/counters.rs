@@ -125,7 +125,8 @@ pub(crate) enum View {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
     values: [u64; COUNT],
-    rows: [[u64; 16]; ROWS],
+    /// By level or lane, then by row: what one packet counts stands together.
+    rows: [[u64; ROWS]; 16],
     /// Where the counters stood when they were cleared; `None` while none has been.
     cleared: Option<Box<Cleared>>,
 }
@@ -133,7 +134,7 @@ pub(crate) struct Counters {
 #[derive(Clone, Debug, Default)]
 struct Cleared {
     views: [[u64; COUNT]; 3],
-    rows: [[u64; 16]; ROWS],
+    rows: [[u64; ROWS]; 16],
 }
 
 impl Counters {
@@ -174,7 +175,7 @@ impl Counters {
             Parts::Kinds(unicast, multicast) => {
                 self.values[unicast as usize] + self.values[multicast as usize]
             }
-            Parts::Row(row) => self.rows[row as usize].iter().sum(),
+            Parts::Row(row) => self.rows.iter().map(|of| of[row as usize]).sum(),
         }
     }
 
@@ -192,18 +193,18 @@ impl Counters {
 
     /// One of a row, since it was cleared.
     pub(crate) fn row(&self, row: Row, i: usize) -> u64 {
-        let base = self.cleared.as_ref().map_or(0, |cleared| cleared.rows[row as usize][i]);
-        self.rows[row as usize][i] - base
+        let base = self.cleared.as_ref().map_or(0, |cleared| cleared.rows[i][row as usize]);
+        self.rows[i][row as usize] - base
     }
 
     /// Clears one of a row.
     pub(crate) fn clear_row(&mut self, row: Row, i: usize) {
-        self.cleared.get_or_insert_default().rows[row as usize][i] = self.rows[row as usize][i];
+        self.cleared.get_or_insert_default().rows[i][row as usize] = self.rows[i][row as usize];
     }
 
     #[inline]
     fn slot(&mut self, row: Row, i: usize) -> &mut u64 {
-        &mut self.rows[row as usize][i]
+        &mut self.rows[i][row as usize]
     }
 }
 

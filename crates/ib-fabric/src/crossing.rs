@@ -43,7 +43,7 @@ impl Fabric {
             for tap in self.taps.at(cable.link, link.ends, &self.nodes) {
                 let packet = flight.packet.clone();
                 let (link, from_a) = (LinkId::of(cable.link), cable.is_a);
-                self.outputs.push_back(Output::Tapped { tap, link, from_a, at: now, packet });
+                self.outputs.put(Output::Tapped { tap, link, from_a, at: now, packet });
             }
         }
         if !fault.looks_at_packets() || !flight.packet.offload.is_pending() {

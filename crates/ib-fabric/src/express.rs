@@ -84,6 +84,11 @@ impl Express {
     pub(crate) const fn forget(&mut self) {
         self.generation += 1;
     }
+
+    /// How often something changed.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
 }
 
 impl Start {
@@ -131,7 +136,7 @@ impl Fabric {
             payload: send.payload,
             offload: send.offload,
         };
-        outputs.push_back(Output::Received { port: PortId::of(clear.end), qpn: send.dest_qp, datagram });
+        outputs.put(Output::Received { port: PortId::of(clear.end), qpn: send.dest_qp, datagram });
         Ok(measure)
     }
 }

@@ -32,8 +32,10 @@ use crate::{
     id::{AgentId, LinkId, NodeId, PortId, TapId},
     link::{Link, LinkFault},
     node::Node,
+    outbox::Outbox,
     output::Output,
     port::{Logical, Physical, Port},
+    spread::Spreads,
     switch::Switch,
     tap::{TapFilter, Taps},
     topology::Probability,
@@ -59,10 +61,12 @@ pub struct Fabric {
     pub(crate) agenda: Agenda<Later>,
     /// Ways that are clear.
     pub(crate) express: Express,
+    /// Who gets multicast packets at each switch.
+    pub(crate) spreads: Spreads,
     /// Packets on slow links.
     pub(crate) parked: Parked,
     pub(crate) taps: Taps,
-    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) outputs: Outbox,
     pub(crate) random: Pcg32,
     pub(crate) last_agent: u32,
     /// Multicast copies that may still be made for this input.
@@ -167,17 +171,20 @@ impl Fabric {
 
     /// Creates a UD queue pair: with the number wanted, or with a free one from 0x400 on.
     pub fn create_qp(&mut self, port: PortId, want: Option<Qpn>) -> Result<Qpn, CreateQpError> {
+        self.spreads.forget();
         let end = &mut self.ends[port.index()];
         if end.management_only { Err(CreateQpError::ManagementOnly) } else { end.qps.create(want) }
     }
 
     /// Destroys a queue pair; no matter if there is none.
     pub fn destroy_qp(&mut self, port: PortId, qpn: Qpn) {
+        self.spreads.forget();
         self.ends[port.index()].qps.destroy(qpn);
     }
 
     /// Does what a driver asks of its queue pair.
     pub fn command_qp(&mut self, port: PortId, qpn: Qpn, command: QpCommand) -> Result<(), QpError> {
+        self.spreads.forget();
         let end = &mut self.ends[port.index()];
         end.qps.command(qpn, command, &self.ports[end.port].pkeys)
     }
@@ -195,9 +202,15 @@ impl Fabric {
         self.ends[port.index()].agents.unregister(agent);
     }
 
-    /// What came out, in order.
+    /// True if `poll_output` has something.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// What came out, in order; what several multicast packets led to may come receiver by receiver.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.outputs.take()
     }
 
     /// When `handle_timeout` has something to do.
@@ -319,7 +332,7 @@ impl Fabric {
 
     /// Tells the software at an end port.
     pub(crate) fn tell(&mut self, end: usize, event: PortEvent) {
-        self.outputs.push_back(Output::Port { port: PortId::of(end), event });
+        self.outputs.put(Output::Port { port: PortId::of(end), event });
     }
 
     /// Throws dice.

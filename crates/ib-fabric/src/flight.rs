@@ -65,6 +65,8 @@ pub(crate) enum Step {
     Out(usize),
     /// Coming in through this port.
     In(usize),
+    /// To be looked up by the switch whose port 0 this is.
+    Through(usize),
     /// For the software or the agents behind this port.
     Local(usize),
     /// At the outer end of this link, which leads out of the fabric.

@@ -249,7 +249,7 @@ impl Fabric {
     pub(crate) fn go_away(&mut self, now: Instant, link: usize, flight: Flight) {
         if let Some(outside) = &mut self.links[link].outside {
             outside.sent = now;
-            self.outputs.push_back(Output::Leaves { link: LinkId::of(link), packet: flight.packet });
+            self.outputs.put(Output::Leaves { link: LinkId::of(link), packet: flight.packet });
         }
     }
 
@@ -268,7 +268,7 @@ impl Fabric {
         let is_news = matches!(sign, Sign::Answer(info) if outside.neighbor.replace(info) != Some(info));
         self.train(now, link);
         if is_news {
-            self.outputs.push_back(Output::Outside { link: LinkId::of(link), up: self.links[link].up });
+            self.outputs.put(Output::Outside { link: LinkId::of(link), up: self.links[link].up });
         }
         match sign {
             Sign::Answer(_) => {
@@ -326,7 +326,7 @@ impl Fabric {
     /// A link that leads out of the fabric came up or went down.
     pub(crate) fn outside_changed(&mut self, link: usize) {
         let Link { outside: Some(outside), up, .. } = &self.links[link] else { return };
-        self.outputs.push_back(Output::Outside { link: LinkId::of(link), up: *up });
+        self.outputs.put(Output::Outside { link: LinkId::of(link), up: *up });
         if outside.alive {
             // Who it is: the link may have come up by anything.
             self.work.push_back(Work::Ask(link));

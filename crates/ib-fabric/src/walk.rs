@@ -37,7 +37,11 @@ impl Fabric {
                 Step::Out(port) => self.leave(now, port, &mut flight),
                 Step::In(port) => self.arrive(now, port, &mut flight),
                 Step::Local(port) if flight.is_management() => self.smi(now, port, &mut flight),
-                Step::Local(port) => return self.deliver(now, port, flight),
+                Step::Local(port) => return self.deliver(now, port, &flight),
+                Step::Through(port) => match self.ports[port].switch {
+                    Some(switch) => self.relay(now, port, switch, &mut flight),
+                    None => Step::Out(port),
+                },
                 Step::Away(link) => return self.go_away(now, link, flight),
                 Step::Enter(link) => self.enter(now, link, &mut flight),
                 Step::Done => return,
@@ -90,22 +94,27 @@ impl Fabric {
         match port.switch {
             None => Step::Local(at),
             Some(_) if management && flight.packet.lrh.dlid == Lid::PERMISSIVE => Step::Local(at),
-            Some(switch) => self.relay(at, switch, flight),
+            Some(switch) => self.relay(now, at, switch, flight),
         }
     }
 
     /// A switch looks a packet up that came in through `at`; port 0 for its own.
-    pub(crate) fn relay(&mut self, at: usize, switch: usize, flight: &mut Flight) -> Step {
+    pub(crate) fn relay(&mut self, now: Instant, at: usize, switch: usize, flight: &mut Flight) -> Step {
         flight.hops += 1;
         if flight.hops > MAX_HOPS {
             return self.drop_at(at, Drop::HopLimit, flight);
+        }
+        if flight.multicast
+            && let Some((copies, others)) = self.spread(at, switch, flight)
+        {
+            return self.replicate(now, at, switch, (copies, others), flight);
         }
         let ingress = self.ports[at].num;
         let dlid = flight.packet.lrh.dlid;
         let found = match dlid.multicast() {
             Some(_) if flight.is_management() => Err(Drop::NoRoute),
             Some(mlid) => match self.switches[switch].group(mlid, ingress) {
-                Ok(ports) => return self.replicate(at, switch, ports, flight),
+                Ok(ports) => return self.replicate(now, at, switch, (0, ports), flight),
                 Err(reason) => Err(reason),
             },
             None => self.switches[switch].unicast(dlid),
@@ -118,25 +127,54 @@ impl Fabric {
         step.unwrap_or_else(|reason| self.drop_at(at, reason, flight))
     }
 
-    /// One copy for each of `ports`; the last goes on at once.
-    fn replicate(&mut self, at: usize, switch: usize, mut ports: PortSet, flight: &mut Flight) -> Step {
+    /// One copy for each of `ports`, besides `copies` that were made before. Those for end ports arrive at once; of those
+    /// for other switches the last goes on, and the others wait their turn.
+    fn replicate(
+        &mut self,
+        now: Instant,
+        at: usize,
+        switch: usize,
+        (mut copies, ports): (usize, PortSet),
+        flight: &mut Flight,
+    ) -> Step {
         let mut last = None;
-        while let Some(out) = ports.pop() {
-            if let Some(step) = last.take() {
+        for out in ports {
+            let (vl, step) = match self.towards(at, switch, out, flight) {
+                Ok(step) => (flight.packet.lrh.vl, step),
+                Err(reason) => {
+                    self.drop_at(at, reason, flight);
+                    continue;
+                }
+            };
+            if copies > 0 {
                 if self.copies_left == 0 {
                     return self.drop_at(at, Drop::MulticastStorm, flight);
                 }
                 self.copies_left -= 1;
-                self.work.push_back(Work::Carry(step, flight.clone()));
             }
-            match self.towards(at, switch, out, flight) {
-                Ok(step) => last = Some(step),
-                Err(reason) => {
-                    self.drop_at(at, reason, flight);
-                }
+            copies += 1;
+            if self.ends_behind(step) {
+                self.carry(now, step, flight.clone());
+            } else if let Some((step, vl)) = last.replace((step, vl)) {
+                let mut copy = flight.clone();
+                copy.packet.lrh.vl = vl;
+                self.work.push_back(Work::Carry(step, copy));
             }
         }
-        last.unwrap_or(Step::Done)
+        let Some((step, vl)) = last else { return Step::Done };
+        flight.packet.lrh.vl = vl;
+        step
+    }
+
+    /// True if a packet at this step of its way passes no other switch.
+    #[inline]
+    fn ends_behind(&self, step: Step) -> bool {
+        match step {
+            Step::Out(port) => {
+                self.ports[port].cable.is_some_and(|cable| self.ports[cable.peer].switch.is_none())
+            }
+            _ => true,
+        }
     }
 
     /// The way to port `out` of the switch, on the lane that is mapped for it.

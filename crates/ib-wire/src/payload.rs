@@ -6,7 +6,7 @@
 //! lends (`Lent`): those of a ring, say, that go from there to where they are wanted.
 
 use alloc::{sync::Arc, vec::Vec};
-use core::{fmt, ops::Deref};
+use core::{fmt, ops::Deref, ptr};
 
 /// A window on a shared buffer.
 #[derive(Clone)]
@@ -138,6 +138,11 @@ impl Payload {
         } else {
             self.own()
         }
+    }
+
+    /// True if both are the same bytes of the same buffer.
+    pub fn is_same(&self, other: &Self) -> bool {
+        ptr::eq::<[u8]>(&**self, &**other)
     }
 
     /// The same bytes, copied if they lie in what is lent: whoever lends them might change them while somebody looks.

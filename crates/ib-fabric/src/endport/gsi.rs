@@ -37,7 +37,7 @@ impl Fabric {
         }
         if let Some(agent) = self.ends[end].agents.taker(&header, mad) {
             let (port, from, mad) = (PortId::of(end), far_end(flight), packet.payload.clone());
-            self.outputs.push_back(Output::Mad { port, agent, from, mad });
+            self.outputs.put(Output::Mad { port, agent, from, mad });
             return Ok(());
         }
         if is_request {

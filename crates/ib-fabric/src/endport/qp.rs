@@ -165,6 +165,20 @@ impl QueuePairs {
         self.get_mut(qpn)
     }
 
+    /// The queue pair attached to a group, and its place for `received_at`, if there is exactly one.
+    pub(crate) fn only_one(&self, mgid: MulticastGid, mlid: MulticastLid) -> Option<(usize, &QueuePair)> {
+        let attached = self.attached(mgid, mlid);
+        let (.., qpn) = *self.attached.get(attached.start).filter(|_| attached.len() == 1)?;
+        let place = self.find(qpn).ok()?;
+        Some((place, &self.qps[place]))
+    }
+
+    /// Counts a datagram for the queue pair at a place.
+    #[inline]
+    pub(crate) fn received_at(&mut self, place: usize) {
+        self.qps[place].received += 1;
+    }
+
     /// All, by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &QueuePair> {
         self.qps.iter()

@@ -3,17 +3,16 @@
 use ib_wire::{
     addr::{MulticastGid, MulticastLid, PKey, QKey, Qpn, VirtualLane},
     time::Instant,
-    ud::UdReceived,
 };
 
 use super::{QpState, qp::QueuePair};
-use crate::{drop::Drop, fabric::Fabric, flight::Flight, id::PortId, output::Output};
+use crate::{drop::Drop, fabric::Fabric, flight::Flight, id::PortId, outbox::received, output::Output};
 
 impl Fabric {
     /// Hands a packet that is not an SMP to whom it is for behind the port `at`.
-    pub(crate) fn deliver(&mut self, now: Instant, at: usize, flight: Flight) {
-        if let Err(reason) = self.take(now, at, &flight) {
-            self.drop_at(at, reason, &flight);
+    pub(crate) fn deliver(&mut self, now: Instant, at: usize, flight: &Flight) {
+        if let Err(reason) = self.take(now, at, flight) {
+            self.drop_at(at, reason, flight);
         }
     }
 
@@ -47,7 +46,8 @@ impl Fabric {
         match check(qp, flight.packet.bth.pkey, flight.packet.deth.qkey) {
             Ok(()) => {
                 qp.received += 1;
-                self.receive(end, dest_qp, flight);
+                let datagram = received(&flight.packet);
+                self.outputs.put(Output::Received { port: PortId::of(end), qpn: dest_qp, datagram });
                 Ok(())
             }
             Err(reason) => Err(self.violated(now, end, dest_qp, reason, flight)),
@@ -70,7 +70,7 @@ impl Fabric {
             match check(qp, flight.packet.bth.pkey, flight.packet.deth.qkey) {
                 Ok(()) => {
                     qp.received += 1;
-                    self.receive(end, qpn, flight);
+                    self.outputs.put_copy(end, qpn, &flight.packet);
                     result = Ok(());
                 }
                 Err(reason) => {
@@ -80,21 +80,6 @@ impl Fabric {
             }
         }
         result
-    }
-
-    fn receive(&mut self, end: usize, qpn: Qpn, flight: &Flight) {
-        let packet = &flight.packet;
-        let datagram = UdReceived {
-            slid: packet.lrh.slid,
-            dlid: packet.lrh.dlid,
-            sl: packet.lrh.sl,
-            src_qp: packet.deth.src_qp,
-            pkey: packet.bth.pkey,
-            grh: packet.grh,
-            payload: packet.payload.clone(),
-            offload: packet.offload,
-        };
-        self.outputs.push_back(Output::Received { port: PortId::of(end), qpn, datagram });
     }
 
     /// The way back for an answer to a packet that came through QP1.

@@ -97,10 +97,21 @@ impl Fabric {
             self.drop_at(at, Drop::NoPKey, &flight);
             return Ok(());
         }
+        self.keep_copy(now, port.index(), &flight);
         let step = self.depart(port.index(), &mut flight);
         self.carry(now, step, flight);
         self.run(now);
         Ok(())
+    }
+
+    /// A member of a group hears what it sends there itself, before all others.
+    fn keep_copy(&mut self, now: Instant, end: usize, flight: &Flight) {
+        let mgid = flight.packet.grh.and_then(|grh| grh.dgid.multicast());
+        if let (Some(mlid), Some(mgid)) = (flight.packet.lrh.dlid.multicast(), mgid)
+            && !self.ends[end].qps.attached(mgid, mlid).is_empty()
+        {
+            self.deliver(now, self.ends[end].port, flight);
+        }
     }
 
     /// Sends a MAD of an agent: SMPs through QP0, all else through QP1, whichever its class belongs to.
@@ -138,19 +149,12 @@ impl Fabric {
     pub(crate) fn depart(&mut self, end: usize, flight: &mut Flight) -> Step {
         let at = self.ends[end].port;
         let port = &self.ports[at];
-        let lrh = &mut flight.packet.lrh;
-        if lrh.dlid.is_unicast() && port.has_lid(lrh.dlid) {
+        let dlid = flight.packet.lrh.dlid;
+        if dlid.is_unicast() && port.has_lid(dlid) {
             return Step::Local(at);
         }
-        if let Some(mlid) = lrh.dlid.multicast() {
-            let mgid = flight.packet.grh.and_then(|grh| grh.dgid.multicast());
-            if mgid.is_some_and(|mgid| !self.ends[end].qps.attached(mgid, mlid).is_empty()) {
-                self.work.push_back(Work::Carry(Step::Local(at), flight.clone()));
-            }
-        }
-        let port = &self.ports[at];
-        if let Some(switch) = port.switch {
-            return self.relay(at, switch, flight);
+        if port.switch.is_some() {
+            return Step::Through(at);
         }
         if !flight.is_management() {
             match port.lanes.lane(flight.packet.lrh.sl, port.info.operational_vls) {

@@ -113,7 +113,7 @@ impl Fabric {
         let lrh = &flight.packet.lrh;
         let from = MadAddress { sl: lrh.sl, ..MadAddress::smi(lrh.slid) };
         let mad = flight.packet.payload.clone();
-        self.outputs.push_back(Output::Mad { port: PortId::of(end), agent, from, mad });
+        self.outputs.put(Output::Mad { port: PortId::of(end), agent, from, mad });
         Ok(Step::Done)
     }
 
