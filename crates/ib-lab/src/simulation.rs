@@ -33,7 +33,8 @@ impl FrameDigest {
     fn add(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         let words = words.iter().map(|word| u64::from_le_bytes(*word));
-        for word in words.chain(rest.iter().map(|byte| u64::from(*byte))) {
+        let rest = rest.iter().fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+        for word in words.chain([rest]) {
             self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
         }
     }
