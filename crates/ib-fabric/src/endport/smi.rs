@@ -132,7 +132,11 @@ impl Fabric {
         }
         let (status, data) = device.answer(smp.header(), smp.data(), key, &mut effects);
         if smp.header().method == Method::SET {
-            self.express.forget();
+            match smp.header().attribute {
+                // Ways of single receivers do not depend on it.
+                AttributeId::MULTICAST_FORWARDING => self.spreads.forget(),
+                _ => self.express.forget(),
+            }
         }
         if key == KeyCheck::Good {
             self.ends[end].lease_end = None;

@@ -27,10 +27,10 @@ pub fn local_mac(guid: Guid, pkey: PKey) -> Mac {
 /// when the first is taken, by another peer or by the interface itself.
 pub fn peer_mac(gid: Gid, qpn: Qpn, salt: u8) -> Mac {
     let [_, q0, q1, q2] = qpn.get().to_be_bytes();
-    let mut hash = FNV_OFFSET;
-    for byte in gid.0.into_iter().chain([q0, q1, q2, salt]) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
-    }
+    let (prefix, guid) = gid.0.split_at(8);
+    // Nearly all have the prefix of a subnet that nobody gave one.
+    let of_prefix = if prefix == DEFAULT_PREFIX { OF_DEFAULT_PREFIX } else { fnv(FNV_OFFSET, prefix) };
+    let hash = fnv(fnv(of_prefix, guid), &[q0, q1, q2, salt]);
     let [_, _, a, rest @ ..] = mix(hash).to_be_bytes();
     let [b, c, d, e, f] = rest;
     Mac([a & 0xf0 | LOCAL, b, c, d, e, f])
@@ -58,6 +58,16 @@ pub const fn link_local(guid: Guid) -> Ipv6Addr {
     Ipv6Addr::from_bits(0xfe80 << 112 | (guid.0 | UNIVERSAL) as u128)
 }
 
+/// FNV-1a over more bytes.
+const fn fnv(mut hash: u64, bytes: &[u8]) -> u64 {
+    let mut rest = bytes;
+    while let [byte, after @ ..] = rest {
+        hash = (hash ^ *byte as u64).wrapping_mul(FNV_PRIME);
+        rest = after;
+    }
+    hash
+}
+
 /// Every bit of the result depends on every bit of `hash`.
 const fn mix(mut hash: u64) -> u64 {
     hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -71,6 +81,8 @@ const LOCAL: u8 = 0x02;
 const UNIVERSAL: u64 = 0x0200_0000_0000_0000;
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+const DEFAULT_PREFIX: [u8; 8] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+const OF_DEFAULT_PREFIX: u64 = fnv(FNV_OFFSET, &DEFAULT_PREFIX);
 
 #[cfg(test)]
 mod tests {
