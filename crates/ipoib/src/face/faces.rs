@@ -27,6 +27,8 @@ pub(crate) struct Faces {
     carriers: Vec<CarrierReason>,
     /// Those for whom something waits.
     gathering: Vec<InterfaceId>,
+    /// A long frame has passed since that was asked last.
+    long: bool,
     /// Descriptors: of interface i `first + 2 * i`, and one more for what the kernel tells.
     first: u64,
 }
@@ -70,7 +72,7 @@ impl Faces {
             poller.add(face.monitor.as_fd(), token + 1, Interest::Read).context("epoll")?;
         }
         let carriers = vec![CarrierReason::AdminDown; all.len()];
-        Ok(Self { all, carriers, gathering: Vec::new(), first })
+        Ok(Self { all, carriers, gathering: Vec::new(), long: false, first })
     }
 
     /// Which face a number of the poller's belongs to.
@@ -93,6 +95,11 @@ impl Faces {
         (face.turn, face.had_more) = (turn, count > 1);
     }
 
+    /// True if a long frame has passed, from a host or to one, since this was asked last.
+    pub(crate) const fn take_long(&mut self) -> bool {
+        std::mem::replace(&mut self.long, false)
+    }
+
     /// True if the last frame of the host was long, so that the next may be.
     pub(crate) fn sends_long(&self, id: InterfaceId) -> bool {
         self.all[id.0].long
@@ -112,6 +119,7 @@ impl Faces {
             match face.tap.read(space.make_mut()) {
                 Ok(Some(len)) => {
                     face.long = len >= LONG;
+                    self.long |= face.long;
                     match frame::received(space, len) {
                         Some(frame) => return Some(frame),
                         None => face.counters.bad_frame += 1,
@@ -174,6 +182,7 @@ impl Faces {
     #[inline]
     pub(crate) fn gather(&mut self, id: InterfaceId, what: ToHost, pool: &mut Pool) {
         let ToHost::Frame(frame) = what else { return self.carry_out(id, what, pool) };
+        self.long |= frame.body.len() >= LONG;
         let face = &mut self.all[id.0];
         let fate = if face.tap.offloads().uso { face.merger.judge(&frame) } else { Fate::Write };
         if fate != Fate::Wait {

@@ -24,6 +24,7 @@ use crate::{
     os::{
         clock,
         poller::{Interest, Poller, Ready},
+        priority::Priority,
         signals::{Signal, Signals},
         space::{HostSpace, drop_together},
         wake::Waker,
@@ -57,6 +58,7 @@ pub(super) struct Runtime {
     burst: usize,
     /// Turns of the loop.
     turns: u64,
+    priority: Priority,
 }
 
 /// What a turn of the loop leaves to the caller.
@@ -108,6 +110,7 @@ impl Runtime {
             ready: Vec::new(),
             burst,
             turns: 0,
+            priority: Priority::of_this_thread(),
         })
     }
 
@@ -165,6 +168,8 @@ impl Runtime {
         }
         self.udp.send();
         self.sysfs.handle_timeout(now, self.lab.fabric());
+        let long = self.faces.take_long() | self.attach.as_mut().is_some_and(Attach::take_long);
+        self.priority.adapt(now, long);
         Ok(turn)
     }
 

@@ -21,6 +21,7 @@ pub mod monitor;
 pub mod netns;
 pub mod notify;
 pub mod poller;
+pub mod priority;
 pub mod program;
 pub mod ring;
 pub mod rundir;

@@ -19,6 +19,7 @@ use crate::{
     os::{
         clock, notify,
         poller::{Interest, Poller, Ready},
+        priority::Priority,
         signals::{Signal, Signals},
         tap::MAX_READ,
     },
@@ -46,6 +47,7 @@ pub(super) struct Process {
     ready: Vec<Ready>,
     /// Turns of the loop.
     turns: u64,
+    priority: Priority,
     /// The ring has more than one turn's.
     unread: bool,
     /// A take-over is asked for once.
@@ -76,6 +78,7 @@ impl Process {
             pool: Pool::new(face::BUFFER, POOL),
             ready: Vec::new(),
             turns: 0,
+            priority: Priority::of_this_thread(),
             unread: false,
             takeover: plan.takeover,
             told_ready: false,
@@ -140,6 +143,7 @@ impl Process {
         let end = self.flush(now)?;
         if let Some(interfaces) = &mut self.interfaces {
             interfaces.faces.flush(&mut self.pool);
+            self.priority.adapt(now, interfaces.faces.take_long());
         }
         if let Some(port) = self.link.port() {
             port.let_go();

@@ -77,6 +77,8 @@ pub(crate) struct Attach {
     identities: BTreeMap<PortId, Identity>,
     /// Connections whose rings have not been read to the end.
     unread: Vec<u32>,
+    /// A long record has been read since that was asked last.
+    long: bool,
     answers: Vec<Answer>,
     /// Space for the partition table of a port.
     keys: Vec<u8>,
@@ -182,6 +184,7 @@ impl Attach {
             clients: BTreeMap::new(),
             identities: BTreeMap::new(),
             unread: Vec::new(),
+            long: false,
             answers: Vec::new(),
             keys: Vec::new(),
         })
@@ -221,6 +224,7 @@ impl Attach {
             let counters = &mut self.identities.get_mut(&driver.port)?.counters;
             // Long ones are handed on where they lie, and looked at by nobody.
             if let Ok(Some(loan)) = driver.rings.reader.lend(LONG, LONGEST) {
+                self.long = true;
                 let record = record::from_driver(&Payload::from_lent(Arc::new(loan)));
                 return Some(counters.read(record).map(|record| (driver.client, record)));
             }
@@ -247,6 +251,11 @@ impl Attach {
                 }
             }
         }
+    }
+
+    /// True if a long record has been read since this was asked last.
+    pub(crate) const fn take_long(&mut self) -> bool {
+        std::mem::replace(&mut self.long, false)
     }
 
     /// More is to be read of a connection than its turn allows.
