@@ -149,7 +149,7 @@ fn view(choices: &mut Choices<'_>) -> PortView {
 
 fn datagram(choices: &mut Choices<'_>) -> UdReceived {
     let kind: &[u8] = [&[8, 0, 0, 0][..], &[0x86, 0xdd, 0, 0], &[8, 6, 0, 0]][choices.below(3)];
-    let rest = vec![0; choices.below(3000)];
+    let rest = vec![0; choices.below(9000)];
     let payload = [kind, choices.bytes(80), &rest].concat();
     let checksum = match choices.below(3) {
         0 => Checksum::Complete,
