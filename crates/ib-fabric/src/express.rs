@@ -158,17 +158,9 @@ fn survey(
     let mut vl = port.lanes.lane(sl, port.info.operational_vls)?;
     let mut clear = Clear { end, largest: port.largest(), links: 0, hops: [Hop::default(); LINKS] };
     loop {
-        let port = &ports[at];
-        let cable = port.lets_out(Logical::Active).ok()?;
-        port.admits_out(0, pkey).ok()?;
-        let link = &links[cable.link];
-        let Step::In(into) = link.beyond(cable) else { return None };
+        let (into, largest) = beyond(at, vl, pkey, ports, links)?;
         let peer = &ports[into];
-        if !link.is_clear(cable.is_a) || peer.state < Logical::Armed {
-            return None;
-        }
-        peer.admits_in(vl, 0, pkey).ok()?;
-        clear.largest = clear.largest.min(port.neighbor_mtu()).min(peer.largest());
+        clear.largest = clear.largest.min(largest);
         let number = |at: usize| u32::try_from(at).ok();
         *clear.hops.get_mut(clear.links)? = Hop { out: number(at)?, into: number(into)?, vl };
         clear.links += 1;
@@ -183,6 +175,28 @@ fn survey(
         at = peer.sibling(into, out);
         vl = switches[switch].lanes(peer.num, out).lane(sl, ports[at].info.operational_vls)?;
     }
+}
+
+/// The port at the other end of the link at `out`, if packets of a partition get there at once and unharmed on this lane,
+/// and the largest payload that does.
+pub(crate) fn beyond(
+    out: usize,
+    vl: VirtualLane,
+    pkey: PKey,
+    ports: &[Port],
+    links: &[Link],
+) -> Option<(usize, usize)> {
+    let port = &ports[out];
+    let cable = port.lets_out(Logical::Active).ok()?;
+    port.admits_out(0, pkey).ok()?;
+    let link = &links[cable.link];
+    let Step::In(into) = link.beyond(cable) else { return None };
+    let peer = &ports[into];
+    if !link.is_clear(cable.is_a) || peer.state < Logical::Armed {
+        return None;
+    }
+    peer.admits_in(vl, 0, pkey).ok()?;
+    Some((into, port.neighbor_mtu().min(peer.largest())))
 }
 
 impl Way {

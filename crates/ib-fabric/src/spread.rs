@@ -12,10 +12,11 @@ use ib_wire::addr::{MulticastGid, MulticastLid, PKey, PortNum, QKey, Qpn, Servic
 
 use crate::{
     endport::{EndPort, receive},
+    express,
     fabric::Fabric,
-    flight::{Flight, Step},
+    flight::Flight,
     link::Link,
-    port::{Logical, Port},
+    port::Port,
     switch::{PortSet, Switch},
 };
 
@@ -158,21 +159,14 @@ fn survey(
         reach.copies += 1;
         let out = ingress.sibling(sort.at, num);
         let port = &ports[out];
-        let Some(cable) = port.cable.filter(|cable| ports[cable.peer].switch.is_none()) else {
+        if port.cable.is_none_or(|cable| ports[cable.peer].switch.is_some()) {
             reach.others.insert(num);
             continue;
-        };
-        port.lets_out(Logical::Active).ok()?;
-        port.admits_out(0, sort.pkey).ok()?;
-        let vl = switch.lanes(ingress.num, num).lane(sort.sl, port.info.operational_vls)?;
-        let Step::In(into) = links[cable.link].beyond(cable) else { return None };
-        let peer = &ports[into];
-        if !links[cable.link].is_clear(cable.is_a) || peer.state < Logical::Armed {
-            return None;
         }
-        peer.admits_in(vl, 0, sort.pkey).ok()?;
-        reach.largest = reach.largest.min(port.neighbor_mtu()).min(peer.largest());
-        let end = peer.end?;
+        let vl = switch.lanes(ingress.num, num).lane(sort.sl, port.info.operational_vls)?;
+        let (into, largest) = express::beyond(out, vl, sort.pkey, ports, links)?;
+        reach.largest = reach.largest.min(largest);
+        let end = ports[into].end?;
         let (place, qp) = ends[end].qps.only_one(sort.mgid, sort.mlid)?;
         receive::check(qp, sort.pkey, sort.qkey).ok()?;
         let number = |at: usize| u32::try_from(at).ok();

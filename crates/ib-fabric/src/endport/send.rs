@@ -61,15 +61,7 @@ impl Fabric {
     }
 
     /// Sends a datagram from a queue pair that may, step by step.
-    fn post_by_steps(
-        &mut self,
-        now: Instant,
-        port: PortId,
-        qpn: Qpn,
-        mut send: UdSend,
-    ) -> Result<(), SendError> {
-        // On the way it may be looked at, cut, and wait.
-        send.payload = send.payload.own();
+    fn post_by_steps(&mut self, now: Instant, port: PortId, qpn: Qpn, send: UdSend) -> Result<(), SendError> {
         let end = &mut self.ends[port.index()];
         let at = end.port;
         let info = &self.ports[at].info;
@@ -87,7 +79,9 @@ impl Fabric {
             dest_qp: send.dest_qp,
             psn: Psn::new(0),
         };
-        let mut flight = Flight::new(Packet::new(spec, send.payload, send.offload), at);
+        // On the way it may be looked at, cut, and wait.
+        let packet = Packet::new(spec, send.payload.own(), send.offload);
+        let mut flight = Flight::new(packet, at);
         let (len, mtu) = (flight.largest, info.mtu_cap.bytes().map_or(0, usize::from));
         if len > mtu {
             return Err(SendError::TooLarge { len, mtu });

@@ -6,7 +6,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use crate::addr::{Gid, Guid, Mac, PKey, Qpn};
+use crate::addr::{Gid, Guid, Mac, PKey, Qpn, SubnetPrefix};
 
 /// The address of our own interface: octets 0, 1, 2, 5, 6, 7 of the port's GUID, which keeps the vendor's
 /// prefix and the serial number readable, as a locally administered unicast address. The other two octets
@@ -29,7 +29,7 @@ pub fn peer_mac(gid: Gid, qpn: Qpn, salt: u8) -> Mac {
     let [_, q0, q1, q2] = qpn.get().to_be_bytes();
     let (prefix, guid) = gid.0.split_at(8);
     // Nearly all have the prefix of a subnet that nobody gave one.
-    let of_prefix = if prefix == DEFAULT_PREFIX { OF_DEFAULT_PREFIX } else { fnv(FNV_OFFSET, prefix) };
+    let of_prefix = if prefix == LINK_LOCAL { OF_LINK_LOCAL } else { fnv(FNV_OFFSET, prefix) };
     let hash = fnv(fnv(of_prefix, guid), &[q0, q1, q2, salt]);
     let [_, _, a, rest @ ..] = mix(hash).to_be_bytes();
     let [b, c, d, e, f] = rest;
@@ -81,8 +81,8 @@ const LOCAL: u8 = 0x02;
 const UNIVERSAL: u64 = 0x0200_0000_0000_0000;
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
-const DEFAULT_PREFIX: [u8; 8] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
-const OF_DEFAULT_PREFIX: u64 = fnv(FNV_OFFSET, &DEFAULT_PREFIX);
+const LINK_LOCAL: [u8; 8] = SubnetPrefix::LINK_LOCAL.0.to_be_bytes();
+const OF_LINK_LOCAL: u64 = fnv(FNV_OFFSET, &LINK_LOCAL);
 
 #[cfg(test)]
 mod tests {
@@ -91,7 +91,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::addr::SubnetPrefix;
 
     const GUID: Guid = Guid(0x0002_c903_000e_8a11);
 

@@ -12,10 +12,11 @@ use ib_wire::payload::{Payload, Pool};
 
 use super::{
     hello::{Greeting, Hello, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
-    record::{self, ENCAPSULATION, FromFabric, LONG, LONGEST, SENT_AT},
+    record::{self, ENCAPSULATION, FromFabric, LONGEST, SENT_AT},
 };
 use crate::{
     control::schema::Shown,
+    face::LONG,
     os::{
         bell::Bell,
         local::Packets,

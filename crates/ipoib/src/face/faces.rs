@@ -10,14 +10,11 @@ use ib_wire::{
 };
 use ipoib_proto::{CarrierReason, Event, HostFrame};
 
-use super::{Face, Told, frame, merge::Fate, story};
+use super::{Face, LONG, Told, frame, merge::Fate, story};
 use crate::os::{
     poller::{Interest, Poller},
     space::drop_together,
 };
-
-/// A frame of so many bytes is long.
-const LONG: usize = 4096;
 
 /// Faces, each with the number of its interface.
 #[derive(Debug)]

@@ -32,6 +32,9 @@ use crate::os::{link::Netlink, monitor::Monitor, tap::Tap};
 /// Size of the buffers that frames are read into; anything else that carries one frame fits too.
 pub(crate) const BUFFER: usize = frame::BUFFER;
 
+/// A frame of so many bytes is long: it is sooner handed on where it lies than copied.
+pub(crate) const LONG: usize = 4096;
+
 /// An address with the length of its network part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assigned {

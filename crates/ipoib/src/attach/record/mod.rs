@@ -26,8 +26,6 @@ use self::heads::{MadHead, PortHead, QpHead, ReceivedHead, Route, SendHead};
 
 /// Longest record: head, IPoIB header, the largest IP packet.
 pub(crate) const LONGEST: usize = HEAD + 4 + 65_535 + 1;
-/// Records of so many bytes stay in the ring while they are used; shorter ones are copied sooner than lent.
-pub(crate) const LONG: usize = 4096;
 /// No head is longer.
 const HEAD: usize = 96;
 /// Where in the record of a datagram that a driver sends its payload begins.

@@ -27,10 +27,11 @@ use ib_wire::{
 
 use super::{
     hello::{MAX_INTERFACES, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
-    record::{self, BadRecord, FromDriver, LONG, LONGEST},
+    record::{self, BadRecord, FromDriver, LONGEST},
 };
 use crate::{
     control::schema::{Noun, Shown},
+    face::LONG,
     os::{
         bell::Bell,
         local::{Listener, Packets},
