@@ -44,6 +44,9 @@ struct Args {
     /// Only these metrics.
     #[arg(long, value_delimiter = ',')]
     metrics: Vec<String>,
+    /// Only what a ratio needs that this project asks for: in the time of a round of everything there are four of these.
+    #[arg(long)]
+    asked: bool,
     /// Options for `ipoib lab` besides, in all subjects that are labs.
     #[arg(long, value_delimiter = ' ', allow_hyphen_values = true)]
     with: Vec<String>,
@@ -109,6 +112,7 @@ fn run(args: &Args) -> Result<()> {
         seconds: args.seconds,
         subjects: args.subjects.clone(),
         metrics: args.metrics.clone(),
+        asked: args.asked,
         with: args.with.clone(),
     };
     let report = Report::new(measure::run(&plan)?);

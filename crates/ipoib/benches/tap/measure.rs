@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    metric::{METRICS, Metric, Sample},
+    metric::{METRICS, Metric, Sample, is_asked_for},
     subject::{SUBJECTS, Subject, Way},
     traffic::{Kind, Seen},
     world::{self, Process, World},
@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) seconds: f64,
     pub(crate) subjects: Vec<String>,
     pub(crate) metrics: Vec<String>,
+    /// Only what targets need.
+    pub(crate) asked: bool,
     /// Further options of labs.
     pub(crate) with: Vec<String>,
 }
@@ -44,27 +46,36 @@ pub(crate) struct Measured {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) subject: &'static Subject,
-    /// By metric, by round; not a number where the traffic failed.
+    /// By metric, by round; not a number where the traffic failed. Of a metric that is not wanted of it there is none.
     pub(crate) figures: Vec<Vec<f64>>,
     /// Part of a processor that it uses while nothing happens; none if nobody is there who could.
     pub(crate) idle: Option<f64>,
+}
+
+impl Plan {
+    fn wants(&self, subject: &Subject, metric: &Metric) -> bool {
+        let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+        named(&self.subjects, subject.name)
+            && named(&self.metrics, metric.name)
+            && (!self.asked || is_asked_for(subject.name, metric.name))
+    }
 }
 
 const QUIET: Duration = Duration::from_secs(3);
 
 /// Brings everything up, measures, takes it down.
 pub(crate) fn run(plan: &Plan) -> Result<Measured> {
-    let wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
     for name in &plan.subjects {
         ensure!(SUBJECTS.iter().any(|s| s.name == *name), "{name}: no such subject: see --list");
     }
     for name in &plan.metrics {
         ensure!(METRICS.iter().any(|m| m.name == *name), "{name}: no such metric: see --list");
     }
-    let metrics: Vec<&Metric> = METRICS.iter().filter(|m| wanted(&plan.metrics, m.name)).collect();
+    let metrics: Vec<&Metric> =
+        METRICS.iter().filter(|m| SUBJECTS.iter().any(|s| plan.wants(s, m))).collect();
     let mut world = World::new(plan.with.clone())?;
     let (mut rows, mut ways, mut absent) = (Vec::new(), Vec::new(), Vec::new());
-    for subject in SUBJECTS.iter().filter(|s| wanted(&plan.subjects, s.name)) {
+    for subject in SUBJECTS.iter().filter(|s| metrics.iter().any(|m| plan.wants(s, m))) {
         match (subject.start)(&mut world).with_context(|| subject.name)? {
             Some(way) => {
                 let figures = vec![Vec::new(); metrics.len()];
@@ -86,8 +97,10 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
             if m > 0 && (metric.kind, metric.streams) == (metrics[m - 1].kind, metrics[m - 1].streams) {
                 continue;
             }
-            for turn in 0..rows.len() {
-                let s = (turn + round) % rows.len();
+            let takes_part: Vec<usize> =
+                (0..rows.len()).filter(|s| plan.wants(rows[*s].subject, metric)).collect();
+            for turn in 0..takes_part.len() {
+                let s = takes_part[(turn + round) % takes_part.len()];
                 progress(&format!(
                     "round {}/{}: {} {}",
                     round + 1,

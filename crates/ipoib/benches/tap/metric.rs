@@ -81,6 +81,12 @@ pub(crate) struct Target {
     pub(crate) bound: f64,
 }
 
+/// True if a target needs this figure.
+pub(crate) fn is_asked_for(subject: &str, metric: &str) -> bool {
+    let needs = |target: &Target| target.subject == subject || target.against.contains(&subject);
+    TARGETS.iter().any(|target| target.metric == metric && needs(target))
+}
+
 const COPIERS: &[&str] = &["thr", "ep1"];
 
 const fn target(

@@ -108,12 +108,16 @@ impl Report {
 
     fn ratios(&self) -> Table {
         let mut table = table();
-        let names = self.measured.metrics.iter().map(|metric| metric.name.to_owned());
-        table.set_header(["".to_owned()].into_iter().chain(names).chain(["idle".to_owned()]));
         let Some(first) = self.measured.rows.first() else { return table };
+        let metrics = self.measured.metrics.iter().enumerate().filter(|(m, _)| !first.figures[*m].is_empty());
+        let (numbers, names): (Vec<usize>, Vec<String>) =
+            metrics.map(|(m, metric)| (m, metric.name.to_owned())).unzip();
+        table.set_header(["".to_owned()].into_iter().chain(names).chain(["idle".to_owned()]));
         for row in &self.measured.rows {
-            let ratios = (0..self.measured.metrics.len()).map(|m| {
-                self.ratio(m, row, first).map_or_else(|| "failed".to_owned(), |ratio| ratio.to_string())
+            let ratios = numbers.iter().map(|m| match self.ratio(*m, row, first) {
+                Some(ratio) => ratio.to_string(),
+                None if row.figures[*m].is_empty() => String::new(),
+                None => "failed".to_owned(),
             });
             let idle = row.idle.map_or_else(String::new, |part| format!("{:.1} %", part * 100.0));
             table.add_row([row.subject.name.to_owned()].into_iter().chain(ratios).chain([idle]));
