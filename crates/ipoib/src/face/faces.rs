@@ -43,6 +43,9 @@ impl Face {
 
     /// Hands the host what waits for it, if something does.
     fn write_waiting(&mut self, pool: &mut Pool) {
+        if self.merger.is_empty() {
+            return;
+        }
         let written = self.merger.write(|pieces| self.tap.write_vectored(pieces));
         let waited = self.merger.drain();
         if written.is_some_and(|written| written.is_err()) {

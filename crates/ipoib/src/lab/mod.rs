@@ -202,6 +202,7 @@ impl Running {
         if at_once && let Some(command) = waiting_command.take() {
             child = Some(self.start_command(&command)?);
         }
+        let mut now = clock::now();
         loop {
             if !self.is_up && self.is_ready(progress) {
                 self.is_up = true;
@@ -212,8 +213,12 @@ impl Running {
                     child = Some(self.start_command(&command)?);
                 }
             }
-            let limit = self.limit();
+            let limit = self.limit(now);
             let turn = self.runtime.turn(limit)?;
+            now = turn.now;
+            if limit.is_none() && !turn.is_news() {
+                continue;
+            }
             let mut stop = turn.stop;
             if turn.requests {
                 while let Ok(request) = self.runtime.requests.try_recv() {
@@ -222,17 +227,16 @@ impl Running {
             }
             if turn.child {
                 self.watch_opensm()?;
-                self.drivers.reap(clock::now())?;
+                self.drivers.reap(now)?;
+                if let Some(running) = &mut child
+                    && let Some(code) = running.poll().context("waiting for the command")?
+                {
+                    return Ok(code);
+                }
             }
-            self.settle_questions();
-            let now = clock::now();
+            self.settle_questions(now);
             self.drivers.run(now, &self.runtime.spaces, self.dir.path())?;
             self.runtime.captures.reap(&mut self.runtime.lab, now);
-            if let Some(running) = &mut child
-                && let Some(code) = running.poll().context("waiting for the command")?
-            {
-                return Ok(code);
-            }
             if stop {
                 return self.end_command(child);
             }
@@ -259,14 +263,14 @@ impl Running {
         true
     }
 
-    /// How long a turn of the loop may take: what has no descriptor is looked at now and then.
-    fn limit(&self) -> Option<Duration> {
+    /// Until when the loop may wait: what has no descriptor is looked at now and then.
+    fn limit(&self, now: Instant) -> Option<Instant> {
         let faces = &self.runtime.faces;
         let all_have_carrier = !self.is_up && faces.len() > 0 && faces.up() == faces.len();
-        let look = all_have_carrier.then_some(LOOK_AGAIN);
-        let captures = self.runtime.captures.any().then_some(REAP_CAPTURES);
-        let due = [self.drivers.poll_timeout(), self.questions.poll_timeout()].into_iter().flatten().min();
-        [look, captures, due.map(|at| at.since(clock::now()))].into_iter().flatten().min()
+        let look = all_have_carrier.then_some(now + LOOK_AGAIN);
+        let captures = self.runtime.captures.any().then_some(now + REAP_CAPTURES);
+        let due = [look, captures, self.drivers.poll_timeout(), self.questions.poll_timeout()];
+        due.into_iter().flatten().min()
     }
 
     /// The space of a host.
@@ -295,7 +299,7 @@ impl Running {
                 child.kill();
                 return Ok(ExitCode::from(128 + 9));
             }
-            self.runtime.turn(Some(end - now))?;
+            self.runtime.turn(Some(end))?;
         }
     }
 

@@ -61,17 +61,20 @@ impl Running {
         self.questions.last += 1;
         let id = self.questions.last;
         let waiting = asked.map(|(noun, attach)| attach.ask(id, noun)).unwrap_or_default();
-        let (waiting, until) = (waiting.into_iter().collect(), clock::now() + PATIENCE);
+        let now = clock::now();
+        let (waiting, until) = (waiting.into_iter().collect(), now + PATIENCE);
         let (answered, heard) = (Vec::new(), Vec::new());
         self.questions.open.push(Question { id, noun, host, waiting, answered, heard, until, reply });
-        self.settle_questions();
+        self.settle_questions(now);
     }
 
     /// Answers what can be answered, or has waited long enough.
-    pub(super) fn settle_questions(&mut self) {
+    pub(super) fn settle_questions(&mut self, now: Instant) {
         let answers = self.runtime.attach.as_mut().map(|attach| attach.take_answers()).unwrap_or_default();
         answers.into_iter().for_each(|answer| self.questions.take(answer));
-        let now = clock::now();
+        if self.questions.open.is_empty() {
+            return;
+        }
         let is_done = |question: &mut Question| question.waiting.is_empty() || question.until <= now;
         let done: Vec<Question> = self.questions.open.extract_if(.., is_done).collect();
         for question in done {

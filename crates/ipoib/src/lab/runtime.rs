@@ -64,12 +64,21 @@ pub(super) struct Runtime {
 /// What a turn of the loop leaves to the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Turn {
+    /// When it began, after the waiting.
+    pub(super) now: Instant,
     /// SIGINT or SIGTERM came, or a client asked for the end.
     pub(super) stop: bool,
     /// A child process changed its state.
     pub(super) child: bool,
-    /// Requests wait.
+    /// Requests wait, or answers to questions that led to.
     pub(super) requests: bool,
+}
+
+impl Turn {
+    /// True if more came than packets.
+    pub(super) const fn is_news(&self) -> bool {
+        self.stop || self.child || self.requests
+    }
 }
 
 mod token {
@@ -128,18 +137,15 @@ impl Runtime {
         Ok(())
     }
 
-    /// Waits, at most `limit`, and does what there is to do.
-    pub(super) fn turn(&mut self, limit: Option<Duration>) -> Result<Turn> {
-        let now = clock::now();
-        let due = self.lab.poll_timeout().map(|at| at.since(now));
-        let files = self.sysfs.poll_timeout().map(|at| at.since(now));
-        let unread = self.attach.as_ref().is_some_and(Attach::has_unread).then_some(Duration::ZERO);
-        let timeout = [due, files, limit, unread].into_iter().flatten().min();
+    /// Waits, at most until `limit`, and does what there is to do.
+    pub(super) fn turn(&mut self, limit: Option<Instant>) -> Result<Turn> {
+        let unread = self.attach.as_ref().is_some_and(Attach::has_unread).then_some(Instant::ZERO);
+        let due = [self.lab.poll_timeout(), self.sysfs.poll_timeout(), limit, unread];
         self.ready.clear();
-        self.ready.extend(self.poller.wait(timeout).context("epoll")?);
+        self.ready.extend(self.poller.wait(due.into_iter().flatten().min()).context("epoll")?);
         let now = clock::now();
         self.turns += 1;
-        let mut turn = Turn::default();
+        let mut turn = Turn { now, ..Turn::default() };
         for k in 0..self.ready.len() {
             match self.ready[k].token {
                 token::SIGNALS => self.take_signals(&mut turn)?,
@@ -157,8 +163,10 @@ impl Runtime {
                 },
             }
         }
-        let unread = self.attach.as_mut().map(Attach::take_unread).unwrap_or_default();
-        unread.into_iter().for_each(|connection| self.read_ring(now, connection));
+        if self.attach.is_some() {
+            self.read_on(now);
+            turn.requests |= self.attach.as_ref().is_some_and(Attach::has_answers);
+        }
         while self.lab.poll_timeout().is_some_and(|at| at <= now) {
             self.lab.handle_timeout(now);
             self.flush();
@@ -197,6 +205,12 @@ impl Runtime {
         if let Heard::Ring(connection) = heard {
             self.read_ring(now, connection);
         }
+    }
+
+    /// Reads on where the last turn left something.
+    fn read_on(&mut self, now: Instant) {
+        let unread = self.attach.as_mut().map(Attach::take_unread).unwrap_or_default();
+        unread.into_iter().for_each(|connection| self.read_ring(now, connection));
     }
 
     fn read_ring(&mut self, now: Instant, connection: u32) {

@@ -100,7 +100,10 @@ mod tests {
     use std::{os::unix::fs::OpenOptionsExt, time::Duration};
 
     use super::*;
-    use crate::os::poller::{Interest, Poller};
+    use crate::os::{
+        clock,
+        poller::{Interest, Poller},
+    };
 
     #[test]
     fn a_file_is_held_as_long_as_somebody_has_it_open() {
@@ -110,7 +113,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("ipoib-held-{}", std::process::id()));
         let mut file = openings.make(&path).unwrap();
         let wait = |poller: &mut Poller| -> Vec<u64> {
-            poller.wait(Some(Duration::from_millis(200))).unwrap().map(|ready| ready.token).collect()
+            poller
+                .wait(Some(clock::now() + Duration::from_millis(200)))
+                .unwrap()
+                .map(|ready| ready.token)
+                .collect()
         };
         assert!(!file.look());
         assert_eq!(wait(&mut poller), [0_u64; 0], "our own look is not told");

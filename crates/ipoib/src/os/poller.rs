@@ -1,26 +1,28 @@
-//! Waiting for descriptors: epoll with a timeout in nanoseconds.
-#![expect(unsafe_code, reason = "epoll_pwait2 is called directly")]
+//! Waiting for descriptors, and for a moment: epoll, with an alarm among what it waits for.
+//!
+//! The moment is the same from one waiting to the next as long as only packets come. An alarm that is set is not to be
+//! set again; a timeout would be with every call.
 
 use std::{
     fmt, io,
-    num::NonZeroU64,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    ptr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
+use ib_wire::time::Instant;
 use rustix::{
     buffer::spare_capacity,
     event::{Timespec, epoll},
     io::Errno,
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
-
-use ib_wire::time::Instant;
 
 use super::clock;
 
 /// Readiness reports taken per call.
 const BATCH: usize = 64;
+/// The alarm's token; descriptors have others.
+const ALARM: u64 = u64::MAX;
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,20 +54,25 @@ pub struct Ready {
 pub struct Poller {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
+    alarm: OwnedFd,
+    /// When the alarm rings; none if it does not.
+    rings: Option<Instant>,
     /// How long to look for more before the thread sleeps.
     spin: Duration,
     /// Until when it is looked for; none if what was ready last has just been dealt with.
-    until: Option<Instant>,
-    /// The kernel has no call that takes nanoseconds, or a filter forbids it.
-    coarse: bool,
+    looking: Option<Instant>,
 }
 
 impl Poller {
     /// An empty set.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let (spin, until) = (Duration::ZERO, Some(Instant::ZERO));
-        Ok(Self { epoll, events: Vec::with_capacity(BATCH), spin, until, coarse: false })
+        let alarm = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        // Told once each time it rings: nobody has to read it.
+        let once = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), once)?;
+        let (spin, looking) = (Duration::ZERO, Some(Instant::ZERO));
+        Ok(Self { epoll, events: Vec::with_capacity(BATCH), alarm, rings: None, spin, looking })
     }
 
     /// From now on, looks for more for so long before the thread sleeps, once what was ready is dealt with: saves whoever
@@ -75,7 +82,7 @@ impl Poller {
         Self { spin, ..self }
     }
 
-    /// Waits for `fd` from now on and reports it as `token`. Remove it before it is closed.
+    /// Waits for `fd` from now on and reports it as `token`, any but the last. Remove it before it is closed.
     pub fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())?)
     }
@@ -90,106 +97,76 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Waits until something is ready or `timeout` has passed, never less; `None` waits for ever.
-    ///
-    /// The kernel adds the thread's timer slack, 50 us unless [`set_timer_slack`] said otherwise.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = Ready> + '_> {
+    /// Waits until something is ready or it is `until`, never less; `None` waits for ever.
+    pub fn wait(&mut self, until: Option<Instant>) -> io::Result<impl Iterator<Item = Ready> + '_> {
         self.events.clear();
-        if self.spin.is_zero() {
-            self.sleep(timeout)?;
-        } else {
-            let timeout = self.spin(timeout)?;
-            if self.events.is_empty() {
-                self.sleep(timeout)?;
+        if !self.spin.is_zero() {
+            self.look(until)?;
+        }
+        while self.events.is_empty() {
+            let is_time = !self.set_alarm(until)?;
+            self.poll(is_time)?;
+            if is_time {
+                break;
             }
-            if !self.events.is_empty() {
-                self.until = None;
-            }
+        }
+        if !self.events.is_empty() {
+            self.looking = None;
         }
         Ok(self.events.iter().map(|event| Ready::from(*event)))
     }
 
-    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {
-        let began = timeout.map(|_| clock::now());
-        let mut left = timeout;
-        loop {
-            match self.wait_once(left) {
-                // A signal; what is left of the time follows from the clock.
-                Err(Errno::INTR) => {
-                    left = timeout.zip(began).map(|(t, began)| (began + t).since(clock::now()))
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// Looks again and again while it is time to; what is left of `timeout` then.
-    fn spin(&mut self, timeout: Option<Duration>) -> Result<Option<Duration>, Errno> {
-        let began = clock::now();
-        let until = *self.until.get_or_insert(began + self.spin);
-        let mut now = began;
-        while now < until && timeout.is_none_or(|timeout| now.since(began) < timeout) {
-            match self.wait_once(Some(Duration::ZERO)) {
-                Ok(()) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-            if !self.events.is_empty() {
-                break;
-            }
+    /// Looks again and again while it is time to.
+    fn look(&mut self, until: Option<Instant>) -> Result<(), Errno> {
+        let mut now = clock::now();
+        let end = *self.looking.get_or_insert(now + self.spin);
+        let end = until.map_or(end, |until| until.min(end));
+        while now < end && self.events.is_empty() {
+            self.poll(true)?;
             now = clock::now();
         }
-        Ok(timeout.map(|timeout| timeout.saturating_sub(now.since(began))))
+        Ok(())
     }
 
-    fn wait_once(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {
-        let timeout = timeout.map(timespec);
-        if !self.coarse {
-            match epoll_pwait2(&self.epoll, &mut self.events, timeout.as_ref()) {
-                Err(Errno::NOSYS | Errno::PERM) => self.coarse = true,
-                done => return done,
-            }
+    /// Sees to it that the alarm has rung by `until`; false if that is past already. It may ring before, for a moment
+    /// that somebody wanted once.
+    fn set_alarm(&mut self, until: Option<Instant>) -> Result<bool, Errno> {
+        let Some(until) = until else { return Ok(true) };
+        if self.rings.is_some_and(|rings| rings <= until) {
+            return Ok(true);
         }
-        // Whole milliseconds, rounded up.
-        epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref())?;
+        if until <= clock::now() {
+            return Ok(false);
+        }
+        let once = Itimerspec { it_interval: timespec(Instant::ZERO), it_value: timespec(until) };
+        timerfd_settime(&self.alarm, TimerfdTimerFlags::ABSTIME, &once)?;
+        self.rings = Some(until);
+        Ok(true)
+    }
+
+    /// Takes what is ready; waits for something, the alarm for one, unless it `looks` only.
+    fn poll(&mut self, looks: bool) -> Result<(), Errno> {
+        let at_once = looks.then_some(timespec(Instant::ZERO));
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), at_once.as_ref()) {
+            // A signal.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(rang) = self.events.iter().position(|event| event.data.u64() == ALARM) {
+            self.events.swap_remove(rang);
+            self.rings = None;
+        }
         Ok(())
     }
 }
 
-/// Lets the kernel delay the timeouts of this thread by `slack` nanoseconds (1 at least) to save wake-ups.
-pub fn set_timer_slack(slack: u64) -> io::Result<()> {
-    Ok(rustix::thread::set_current_timer_slack(NonZeroU64::new(slack.max(1)))?)
-}
-
-fn timespec(d: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX), tv_nsec: d.subsec_nanos().into() }
-}
-
-/// The call that takes nanoseconds (Linux 5.11); rustix uses it only where it is known to exist.
-fn epoll_pwait2(
-    epoll: &OwnedFd,
-    events: &mut Vec<epoll::Event>,
-    timeout: Option<&Timespec>,
-) -> Result<(), Errno> {
-    let room = events.spare_capacity_mut();
-    // SAFETY: `room` is valid for `room.len()` events, whose layout rustix shares with the kernel; `timeout` is
-    // null or a valid timespec of the 64-bit kind this call takes; no signal mask is given.
-    let filled = unsafe {
-        libc::syscall(
-            libc::SYS_epoll_pwait2,
-            epoll.as_raw_fd(),
-            room.as_mut_ptr(),
-            room.len(),
-            timeout.map_or(ptr::null(), ptr::from_ref),
-            ptr::null::<libc::sigset_t>(),
-            size_of::<u64>(),
-        )
-    };
-    let Ok(filled) = usize::try_from(filled) else {
-        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
-    };
-    // SAFETY: the kernel wrote `filled` events, at most `room.len()`, into the spare capacity.
-    unsafe { events.set_len(events.len() + filled) };
-    Ok(())
+fn timespec(at: Instant) -> Timespec {
+    const SECOND: u64 = 1_000_000_000;
+    let nanos = at.as_nanos();
+    Timespec {
+        tv_sec: i64::try_from(nanos / SECOND).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(nanos % SECOND).unwrap_or_default(),
+    }
 }
 
 impl Interest {
@@ -236,17 +213,37 @@ mod tests {
     #[test]
     fn a_timeout_is_never_short_and_does_not_wait_for_the_next_millisecond() {
         let mut poller = Poller::new().unwrap();
-        set_timer_slack(1).unwrap();
         let asked = Duration::from_micros(150);
         let mut shortest = Duration::MAX;
         for _ in 0..50 {
             let before = clock::now();
-            assert_eq!(poller.wait(Some(asked)).unwrap().count(), 0);
+            assert_eq!(poller.wait(Some(before + asked)).unwrap().count(), 0);
             let waited = clock::now().since(before);
             assert!(waited >= asked, "{waited:?}");
             shortest = shortest.min(waited);
         }
-        assert!(poller.coarse || shortest < Duration::from_micros(900), "{shortest:?}");
+        assert!(shortest < Duration::from_micros(900), "{shortest:?}");
+    }
+
+    #[test]
+    fn an_alarm_for_a_moment_that_nobody_wants_any_more_wakes_nobody() {
+        let mut poller = Poller::new().unwrap();
+        let now = clock::now();
+        let (early, late) = (now + Duration::from_millis(5), now + Duration::from_millis(30));
+        let waker = Waker::new().unwrap();
+        poller.add(&waker, 1, Interest::Read).unwrap();
+        waker.wake();
+        assert_eq!(poller.wait(Some(early)).unwrap().count(), 1);
+        waker.drain();
+        assert_eq!(poller.wait(Some(late)).unwrap().count(), 0);
+        assert!(clock::now() >= late);
+        // And one that is wanted sooner than the last is heard.
+        let (soon, never) = (clock::now() + Duration::from_millis(5), clock::now() + Duration::from_secs(60));
+        waker.wake();
+        assert_eq!(poller.wait(Some(never)).unwrap().count(), 1);
+        waker.drain();
+        assert_eq!(poller.wait(Some(soon)).unwrap().count(), 0);
+        assert!(clock::now() < never);
     }
 
     #[test]
@@ -259,7 +256,7 @@ mod tests {
         waker.drain();
         let processor = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let (began, before) = (clock::now(), processor());
-        assert_eq!(poller.wait(Some(Duration::from_millis(200))).unwrap().count(), 0);
+        assert_eq!(poller.wait(Some(began + Duration::from_millis(200))).unwrap().count(), 0);
         let (waited, after) = (clock::now().since(began), processor());
         assert!(waited >= Duration::from_millis(200), "{waited:?}");
         let busy = (after.tv_sec - before.tv_sec) * 1_000_000_000 + after.tv_nsec - before.tv_nsec;
@@ -273,12 +270,12 @@ mod tests {
         let mut poller = Poller::new().unwrap();
         let (first, second) = (Waker::new().unwrap(), Waker::new().unwrap());
         poller.add(&first, 7, Interest::Read).unwrap();
-        poller.add(&second, u64::MAX, Interest::Read).unwrap();
+        poller.add(&second, 1 << 40, Interest::Read).unwrap();
         second.wake();
         let ready: Vec<_> = poller.wait(None).unwrap().collect();
-        assert_eq!(ready, [Ready { token: u64::MAX, readable: true, writable: false, error: false }]);
+        assert_eq!(ready, [Ready { token: 1 << 40, readable: true, writable: false, error: false }]);
         poller.remove(&second).unwrap();
-        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap().count(), 0);
+        assert_eq!(poller.wait(Some(Instant::ZERO)).unwrap().count(), 0);
     }
 
     #[test]
@@ -287,7 +284,7 @@ mod tests {
         let waker = Waker::new().unwrap();
         poller.add(&waker, 1, Interest::Errors).unwrap();
         waker.wake();
-        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap().count(), 0);
+        assert_eq!(poller.wait(Some(Instant::ZERO)).unwrap().count(), 0);
         poller.modify(&waker, 2, Interest::ReadWrite).unwrap();
         let ready: Vec<_> = poller.wait(None).unwrap().collect();
         assert_eq!(ready, [Ready { token: 2, readable: true, writable: true, error: false }]);

@@ -109,11 +109,11 @@ impl Process {
 
     /// Waits, and does what there is to do.
     fn turn(&mut self) -> Result<Option<End>> {
-        let now = clock::now();
         let engines = self.interfaces.as_ref().and_then(|i| i.engines.poll_timeout());
-        let due = [engines, self.link.poll_timeout(), self.unread.then_some(now)].into_iter().flatten().min();
+        let unread = self.unread.then_some(Instant::ZERO);
+        let due = [engines, self.link.poll_timeout(), unread].into_iter().flatten().min();
         self.ready.clear();
-        self.ready.extend(self.poller.wait(due.map(|at| at.since(now))).context("epoll")?);
+        self.ready.extend(self.poller.wait(due).context("epoll")?);
         let now = clock::now();
         self.turns += 1;
         for k in 0..self.ready.len() {

@@ -7,6 +7,7 @@ use std::{
 
 use ib_wire::addr::Mac;
 use ipoib::os::{
+    clock,
     link::NeighborState,
     monitor::{HostEvent, Monitor},
     poller::{Interest, Poller},
@@ -34,7 +35,7 @@ fn expect(monitor: &mut Monitor, wanted: HostEvent) {
             Some(event) => seen.push(event),
             None => {
                 assert!(Instant::now() < deadline, "{wanted:?} not in {seen:?}");
-                poller.wait(Some(Duration::from_secs(1))).unwrap().for_each(drop);
+                poller.wait(Some(clock::now() + Duration::from_secs(1))).unwrap().for_each(drop);
             }
         }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipoib::os::{
+    clock,
     link::OperState,
     poller::{Interest, Poller},
     space::Lifetime,
@@ -120,7 +121,7 @@ fn the_host_answers_an_arp_request() {
     let mut buf = vec![0; MAX_READ];
     let mut frame = Vec::new();
     while frame.get(12..14) != Some(&[8, 6]) {
-        assert!(poller.wait(Some(Duration::from_secs(10))).unwrap().count() > 0, "no answer");
+        assert!(poller.wait(Some(clock::now() + Duration::from_secs(10))).unwrap().count() > 0, "no answer");
         let len = host.tap.read(&mut buf).unwrap().unwrap_or(VNET_HEADER_LEN);
         frame = buf[VNET_HEADER_LEN..len].to_vec();
     }

@@ -42,7 +42,7 @@ impl Scene {
     /// Does all there is to do, at most `turns` times.
     pub(in crate::attach) fn turn(&mut self, turns: usize) {
         for _ in 0..turns {
-            let ready: Vec<_> = self.poller.wait(Some(Duration::ZERO)).expect("epoll").collect();
+            let ready: Vec<_> = self.poller.wait(Some(Instant::ZERO)).expect("epoll").collect();
             for ready in ready {
                 assert!(ready.token >= FIRST_TOKEN);
                 let heard = self.attach.handle(self.now, ready, &mut self.lab, &self.poller);

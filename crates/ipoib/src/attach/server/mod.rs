@@ -314,6 +314,11 @@ impl Attach {
         asked
     }
 
+    /// True if answers have come.
+    pub(crate) const fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// Answers that have come.
     pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
