@@ -57,6 +57,8 @@ pub struct ManagerConfig {
 pub struct InterfaceConfig {
     /// Most address handles of one interface.
     pub max_address_vector: usize,
+    /// Most multicast groups that one interface is in.
+    pub max_groups: usize,
     /// Frames in flight of one interface.
     pub tx_ring_size: u16,
     /// Scope of the broadcast group.
@@ -85,6 +87,7 @@ impl Default for InterfaceConfig {
     fn default() -> Self {
         Self {
             max_address_vector: 2048,
+            max_groups: 4096,
             tx_ring_size: 128,
             scope: Scope::LINK_LOCAL,
             children: Vec::new(),

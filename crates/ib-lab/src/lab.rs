@@ -396,6 +396,7 @@ impl Lab {
         let config = Config {
             scope: settings.scope,
             max_address_vector: settings.max_address_vector,
+            max_groups: settings.max_groups,
             tx_ring_size: settings.tx_ring_size,
             ..Config::new(format!("{host}/{name}"), view.guid, seat.qpn, pkey)
         };

@@ -92,8 +92,11 @@ pub(super) struct LabArgs {
     #[arg(long, value_name = "PKEY", num_args = 1.., value_delimiter = ',')]
     pub(super) children: Vec<String>,
     /// Address handles an interface keeps at most
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pub(super) max_address_vector: u32,
+    /// Multicast groups an interface is in at most
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(8..=1 << 16))]
+    pub(super) max_groups: u32,
     /// Send descriptors of an interface; its txqueuelen is twice that
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=8192))]
     pub(super) tx_ring_size: u32,
@@ -236,6 +239,9 @@ pub(super) struct UpArgs {
     /// Address handles an interface keeps at most; 2048 if nothing is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pub(super) max_address_vector: Option<u32>,
+    /// Multicast groups an interface is in at most; 4096 if nothing is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1 << 16))]
+    pub(super) max_groups: Option<u32>,
     /// Send descriptors of an interface; its txqueuelen is twice that; 128 if nothing is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=8192))]
     pub(super) tx_ring_size: Option<u16>,

@@ -32,6 +32,7 @@ struct UpFile {
     #[serde(default)]
     children: Vec<Spanned<String>>,
     max_address_vector: Option<Spanned<i64>>,
+    max_groups: Option<Spanned<i64>>,
     tx_ring_size: Option<Spanned<i64>>,
     spin: Option<Spanned<String>>,
     state: Option<PathBuf>,
@@ -153,6 +154,7 @@ impl UpArgs {
         }
         let handles = file.number("max_address_vector", said.max_address_vector, 1..(1 << 16) + 1)?;
         self.max_address_vector = self.max_address_vector.or(handles);
+        self.max_groups = self.max_groups.or(file.number("max_groups", said.max_groups, 8..(1 << 16) + 1)?);
         self.tx_ring_size = self.tx_ring_size.or(file.number("tx_ring_size", said.tx_ring_size, 2..8193)?);
         self.spin = self.spin.or(file.spin(said.spin)?);
         self.state = self.state.or(said.state);

@@ -37,6 +37,8 @@ pub struct LabPlan {
     pub lids: Option<PathBuf>,
     /// Most address handles an interface keeps.
     pub max_address_vector: usize,
+    /// Most multicast groups an interface is in.
+    pub max_groups: usize,
     /// Send descriptors of an interface; its txqueuelen is twice that.
     pub tx_ring_size: u32,
     /// How long to look for more traffic before the thread sleeps.
@@ -121,6 +123,7 @@ impl LabPlan {
             shape: if args.isolate { Shape::Isolated } else { Shape::Together },
             children: children(&args.children).context("--children")?,
             max_address_vector: usize::try_from(args.max_address_vector).unwrap_or(usize::MAX),
+            max_groups: usize::try_from(args.max_groups).unwrap_or(usize::MAX),
             tx_ring_size: args.tx_ring_size,
             command: args.command,
             ..plan
@@ -148,6 +151,7 @@ impl LabPlan {
             children: Vec::new(),
             lids: manager.lids,
             max_address_vector: 0,
+            max_groups: 0,
             tx_ring_size: 1,
             spin,
             capture: run.capture,

@@ -42,6 +42,7 @@ impl UpPlan {
             children,
             child_addresses,
             max_address_vector: usize::try_from(args.max_address_vector.unwrap_or(2048))?,
+            max_groups: usize::try_from(args.max_groups.unwrap_or(4096))?,
             tx_ring_size: args.tx_ring_size.unwrap_or(128),
             spin: spin(args.spin.as_deref())?,
             state: args.state.unwrap_or_else(rundir::ports),

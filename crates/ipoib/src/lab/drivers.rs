@@ -83,6 +83,7 @@ impl Drivers {
         let state = dir.join(STATE).display().to_string();
         let mut common = vec!["--state".to_owned(), state];
         common.extend(["--max-address-vector".to_owned(), lab.max_address_vector.to_string()]);
+        common.extend(["--max-groups".to_owned(), lab.max_groups.to_string()]);
         common.extend(["--tx-ring-size".to_owned(), lab.tx_ring_size.to_string()]);
         common.extend(["--spin".to_owned(), format_duration(lab.spin)]);
         match lab.verbosity {

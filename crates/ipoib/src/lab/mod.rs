@@ -371,6 +371,7 @@ fn lab_config(plan: &LabPlan, manager: &ManagerConfig, seed: u64) -> Result<(Lab
     config.managers = Vec::new();
     let interfaces = InterfaceConfig {
         max_address_vector: plan.max_address_vector,
+        max_groups: plan.max_groups,
         tx_ring_size: u16::try_from(plan.tx_ring_size).context("tx_ring_size: at most 65535")?,
         children: plan.children.clone(),
         members: plan.partitions.as_ref().map(|_| manager.partitions.clone()),

@@ -53,6 +53,7 @@ impl Interfaces {
                 let qpn = Qpn::new(state.qpn(nth).unwrap_or_default());
                 Config {
                     max_address_vector: plan.max_address_vector,
+                    max_groups: plan.max_groups,
                     tx_ring_size: plan.tx_ring_size,
                     ..Config::new(format!("{}/{name}", plan.node), view.guid, qpn, pkey)
                 }

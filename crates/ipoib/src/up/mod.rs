@@ -43,6 +43,8 @@ pub struct UpPlan {
     pub child_addresses: Vec<Vec<Assigned>>,
     /// Address handles an interface keeps at most.
     pub max_address_vector: usize,
+    /// Multicast groups an interface is in at most.
+    pub max_groups: usize,
     /// Send descriptors of an interface.
     pub tx_ring_size: u16,
     /// How long to look for more traffic before the thread sleeps.

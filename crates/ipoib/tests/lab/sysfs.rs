@@ -111,7 +111,8 @@ fn counters_follow_what_passes() {
     let ((), took) = eventually("the counters agree", within, || (same("h1") && same("h2")).then_some(()));
     let after: u64 = file(&lab, "h1", "counters/port_xmit_data").parse().unwrap();
     println!("{} words, told after {took:?}", after - before);
-    assert!((after - before) * 4 >= 50 << 20, "{before} {after}");
+    // iperf3 counts what its socket took, and may end before all of that has left.
+    assert!((after - before) * 4 >= 45 << 20, "{before} {after}");
 }
 
 #[test]

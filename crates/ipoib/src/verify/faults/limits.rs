@@ -34,6 +34,43 @@ pub(in super::super) fn full_table(bench: &mut Bench<'_>) -> Result<String> {
     Ok(format!("{} peers with {bound} handles: all answer, {evicted} evicted", lab.hosts.len() - 1))
 }
 
+/// Joins so many groups, and stays in them.
+const JOIN: &str = r#"
+import socket, struct, sys, time
+name, count = sys.argv[1], int(sys.argv[2])
+index, joined = socket.if_nametoindex(name), []
+for n in range(count):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    group = struct.pack('=4s4si', socket.inet_aton('239.7.%d.%d' % (n >> 8, n & 255)), bytes(4), index)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+    joined.append(s)
+time.sleep(600)
+"#;
+
+/// F20b: more groups than one interface may be in.
+pub(in super::super) fn full_groups(bench: &mut Bench<'_>) -> Result<String> {
+    let (lab, client, server) = (bench.lab()?, bench.client()?, bench.server()?);
+    let count = |name| lab.count(&client.name, &client.interface, name);
+    let bound = count("max_groups")?;
+    let wanted: u64 = bench.choose(20, 200);
+    let joined = bench.spawn(client, &["python3", "-c", JOIN, &client.interface, &wanted.to_string()])?;
+    let (refused, _) = eventually("groups are refused", bench.limit(ACTIVE), || {
+        Ok(Some(count("groups_refused")?).filter(|refused| *refused > 0))
+    })?;
+    let groups = count("groups")?;
+    if groups > bound {
+        bail!("{groups} groups, though {bound} are the most");
+    }
+    // Broadcast has its place in any case.
+    bench.sh(client, "ip neigh flush all")?;
+    bench.comes_back(client, &server.v4, ACTIVE)?;
+    drop(joined);
+    eventually("groups are left", bench.limit(ACTIVE), || Ok((count("groups")? < bound).then_some(())))?;
+    Ok(format!(
+        "{wanted} groups wanted with {bound} at most: {refused} refused, peers answer, room is left again"
+    ))
+}
+
 /// F23: the disk for a capture is full.
 pub(in super::super) fn full_disk(bench: &mut Bench<'_>) -> Result<String> {
     let (lab, client, server) = (bench.lab()?, bench.client()?, bench.server()?);

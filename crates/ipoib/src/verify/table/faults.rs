@@ -424,6 +424,22 @@ pub(super) static FAULTS: &[Row] = &[
         )],
     },
     Row {
+        id: "F20b",
+        title: "more groups than there is room for",
+        meaning: "At the bound on multicast groups further ones are refused and counted, broadcast goes on, and the \
+                  place of a group that is left is free again.",
+        command: "ipoib lab --topology star:2 --max-groups 8; python3, 20 times IP_ADD_MEMBERSHIP",
+        proves: &[],
+        programs: &[PYTHON, PING],
+        setting: Setting::Own(&["--topology", "star:2", "--max-groups", "8"]),
+        check: faults::limits::full_groups,
+        breakers: &[breaks(
+            "the bound is not met",
+            Harm::Options(&["--topology", "star:2"]),
+            &["groups are refused"],
+        )],
+    },
+    Row {
         id: "F21",
         title: "frames that make no sense",
         meaning: "What a host sends that makes no sense is dropped and counted by its cause.",
