@@ -25,15 +25,21 @@ impl Outbox {
     /// Puts something at the end.
     #[inline]
     pub(crate) fn put(&mut self, output: Output) {
-        if self.crowd.is_empty() { &mut self.first } else { &mut self.then }.push_back(output);
+        let is_first = self.crowd.is_empty() && self.then.is_empty();
+        if is_first { &mut self.first } else { &mut self.then }.push_back(output);
     }
 
-    /// Puts the copy of a multicast packet there that a queue pair of the end port `end` received.
+    /// Puts the copies of a multicast packet there that queue pairs received, each with its end port.
     #[inline]
-    pub(crate) fn put_copy(&mut self, end: usize, qpn: Qpn, packet: &Packet) {
-        if self.then.is_empty() {
-            self.crowd.put(end, qpn, packet);
-        } else {
+    pub(crate) fn put_copies(&mut self, packet: &Packet, receivers: impl IntoIterator<Item = (usize, Qpn)>) {
+        let mut number = None;
+        for (end, qpn) in receivers {
+            if self.then.is_empty() {
+                let number = *number.get_or_insert_with(|| self.crowd.number(packet));
+                if self.crowd.put(end, qpn, number) {
+                    continue;
+                }
+            }
             self.then.push_back(Output::Received { port: PortId::of(end), qpn, datagram: received(packet) });
         }
     }
@@ -60,90 +66,106 @@ impl Outbox {
     }
 }
 
-/// Multicast packets, each kept once, and what each end port received of them.
+/// Multicast packets, each kept once, and which of them each end port is to get.
 #[derive(Debug, Default)]
 struct Crowd {
+    /// In the order they were sent.
     datagrams: Vec<Shared>,
-    copies: Vec<Copied>,
     /// By end port.
-    chains: Vec<Option<Chain>>,
-    /// End ports that have a chain.
+    receivers: Vec<Receiver>,
+    /// Which datagrams wait for whom: a row for so many of them as there are bits, in it a place for each end port.
+    rows: Vec<Vec<u64>>,
+    /// End ports that copies wait for.
     waiting: VecDeque<u32>,
+    /// The row where the first of them is.
+    row: usize,
 }
 
 /// A datagram that several get.
 #[derive(Debug)]
 struct Shared {
-    /// Gone with the last copy.
-    datagram: Option<UdReceived>,
+    /// Without its bytes once the last copy was taken.
+    datagram: UdReceived,
     copies: u32,
 }
 
-/// One received by one.
-#[derive(Debug)]
-struct Copied {
-    datagram: u32,
+/// Who gets what waits at an end port, and how much that is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Receiver {
     qpn: Qpn,
-    next: u32,
-}
-
-/// The copies of one end port: the first and the last.
-#[derive(Clone, Copy, Debug)]
-struct Chain {
-    first: u32,
-    last: u32,
+    copies: u32,
 }
 
 impl Crowd {
+    #[inline]
     fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    fn put(&mut self, end: usize, qpn: Qpn, packet: &Packet) {
-        match self.datagrams.last_mut() {
-            Some(last) if last.datagram.as_ref().is_some_and(|datagram| is_copy(datagram, packet)) => {
-                last.copies += 1;
-            }
-            _ => self.datagrams.push(Shared { datagram: Some(received(packet)), copies: 1 }),
+    /// The number of the datagram that a packet carries.
+    fn number(&mut self, packet: &Packet) -> usize {
+        if !self.datagrams.last().is_some_and(|last| is_copy(&last.datagram, packet)) {
+            self.datagrams.push(Shared { datagram: received(packet), copies: 0 });
         }
-        let copy = number(self.copies.len());
-        self.copies.push(Copied { datagram: number(self.datagrams.len() - 1), qpn, next: copy });
-        if self.chains.len() <= end {
-            self.chains.resize(end + 1, None);
-        }
-        match &mut self.chains[end] {
-            Some(chain) => {
-                self.copies[chain.last as usize].next = copy;
-                chain.last = copy;
-            }
-            none => {
-                *none = Some(Chain { first: copy, last: copy });
-                self.waiting.push_back(number(end));
-            }
-        }
+        self.datagrams.len() - 1
     }
 
+    /// Puts a copy there. False if it has no place: one for another queue pair waits, or the same a second time.
+    #[inline]
+    fn put(&mut self, end: usize, qpn: Qpn, number: usize) -> bool {
+        let (row, bit) = (number / ROW, 1 << (number % ROW));
+        if self.rows.len() <= row {
+            self.rows.push(Vec::new());
+        }
+        let row = &mut self.rows[row];
+        if row.len() <= end {
+            row.resize(end + 1, 0);
+        }
+        if self.receivers.len() <= end {
+            self.receivers.resize(end + 1, Receiver::default());
+        }
+        let receiver = &mut self.receivers[end];
+        if receiver.copies == 0 {
+            self.waiting.push_back(u32::try_from(end).expect("fewer than 2^32 fit in memory"));
+        } else if receiver.qpn != qpn || row[end] & bit != 0 {
+            return false;
+        }
+        *receiver = Receiver { qpn, copies: receiver.copies + 1 };
+        row[end] |= bit;
+        self.datagrams[number].copies += 1;
+        true
+    }
+
+    #[inline]
     fn take(&mut self) -> Option<Output> {
         let end = *self.waiting.front()? as usize;
-        let chain = self.chains[end].as_mut().expect("who waits has a chain");
-        let Copied { datagram, qpn, next } = self.copies[chain.first as usize];
-        if chain.first == chain.last {
-            self.chains[end] = None;
+        let bits = loop {
+            match self.rows[self.row].get_mut(end) {
+                Some(bits) if *bits != 0 => break bits,
+                _ => self.row += 1,
+            }
+        };
+        let number = self.row * ROW + bits.trailing_zeros() as usize;
+        *bits &= *bits - 1;
+        let receiver = &mut self.receivers[end];
+        receiver.copies -= 1;
+        if receiver.copies == 0 {
             self.waiting.pop_front();
-        } else {
-            chain.first = next;
+            self.row = 0;
         }
-        let shared = &mut self.datagrams[datagram as usize];
-        shared.copies -= 1;
-        let datagram = if shared.copies == 0 { shared.datagram.take() } else { shared.datagram.clone() };
+        let Shared { datagram, copies } = &mut self.datagrams[number];
+        *copies -= 1;
+        let payload = if *copies == 0 { mem::take(&mut datagram.payload) } else { datagram.payload.clone() };
+        let datagram = UdReceived { payload, ..*datagram };
         if self.waiting.is_empty() {
             self.datagrams.clear();
-            self.copies.clear();
         }
-        let datagram = datagram.expect("it is there until its last copy is taken");
-        Some(Output::Received { port: PortId::of(end), qpn, datagram })
+        Some(Output::Received { port: PortId::of(end), qpn: receiver.qpn, datagram })
     }
 }
+
+/// Datagrams in a row of bits.
+const ROW: usize = u64::BITS as usize;
 
 /// What a queue pair receives of a packet.
 pub(crate) fn received(packet: &Packet) -> UdReceived {
@@ -169,8 +191,4 @@ fn is_copy(datagram: &UdReceived, packet: &Packet) -> bool {
         && datagram.pkey == packet.bth.pkey
         && datagram.grh == packet.grh
         && datagram.offload == packet.offload
-}
-
-fn number(n: usize) -> u32 {
-    u32::try_from(n).expect("fewer than 2^32 fit in memory")
 }

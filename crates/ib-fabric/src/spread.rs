@@ -128,12 +128,13 @@ impl Fabric {
         if flight.largest > largest || self.copies_left < copies {
             return None;
         }
-        for leaf in leaves {
+        let receivers = leaves.iter().map(|leaf| {
             ports[leaf.out as usize].counters.sent(flight.measure, true, sort.sl);
             ports[leaf.into as usize].counters.received(flight.measure, true, sort.sl, leaf.vl);
             ends[leaf.end as usize].qps.received_at(leaf.place as usize);
-            outputs.put_copy(leaf.end as usize, leaf.qpn, &flight.packet);
-        }
+            (leaf.end as usize, leaf.qpn)
+        });
+        outputs.put_copies(&flight.packet, receivers);
         self.copies_left -= leaves.len().saturating_sub(1);
         Some((leaves.len(), others))
     }

@@ -49,7 +49,7 @@ pub struct Lab {
 }
 
 /// Timers that are seen to before what they led to is carried on.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 256;
 
 /// Who has a place at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

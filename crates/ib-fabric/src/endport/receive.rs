@@ -70,7 +70,7 @@ impl Fabric {
             match check(qp, flight.packet.bth.pkey, flight.packet.deth.qkey) {
                 Ok(()) => {
                     qp.received += 1;
-                    self.outputs.put_copy(end, qpn, &flight.packet);
+                    self.outputs.put_copies(&flight.packet, [(end, qpn)]);
                     result = Ok(());
                 }
                 Err(reason) => {
