@@ -44,6 +44,8 @@ pub struct Lab {
     /// Where a manager runs that has no place of its own: the first switch, else the first host.
     manager_place: Option<(String, PortNum)>,
     out: VecDeque<Output>,
+    /// Who has received something and is still to be asked what comes of it.
+    asked: Option<InterfaceId>,
     /// The time of the last input.
     now: Instant,
 }
@@ -102,6 +104,7 @@ impl Lab {
             timers: Timers::default(),
             manager_place: manager_place(&config.topology),
             out: VecDeque::new(),
+            asked: None,
             now,
         };
         if let Some(interfaces) = &config.interfaces {
@@ -295,10 +298,7 @@ impl Lab {
 
     /// What the caller is to do; what the last input led to goes on until there is something.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if self.out.is_empty() && self.fabric.has_output() {
-            self.settle(self.now);
-        }
-        self.out.pop_front()
+        if self.out.is_empty() { self.carry() } else { self.out.pop_front() }
     }
 
     /// When `handle_timeout` wants to be called.
@@ -413,19 +413,36 @@ impl Lab {
         self.settle(now);
     }
 
-    /// Carries the fabric's outputs to their receivers until there are none, or something for the caller.
+    /// Carries on what an input led to, until there is something for the caller.
     fn settle(&mut self, now: Instant) {
         self.now = now;
-        while self.out.is_empty()
-            && let Some(output) = self.fabric.poll_output()
+        if self.out.is_empty()
+            && let Some(output) = self.carry()
         {
+            self.out.push_front(output);
+        }
+    }
+
+    /// Carries the fabric's outputs to their receivers until there are none, or something for the caller.
+    fn carry(&mut self) -> Option<Output> {
+        let now = self.now;
+        loop {
+            if let Some(id) = self.asked {
+                if let Some(output) = self.ask_interface(now, id) {
+                    return Some(output);
+                }
+                self.asked = None;
+                self.note_timeout(id);
+            }
+            let Some(output) = self.fabric.poll_output() else { break };
             match output {
                 FabricOutput::Received { port, qpn, mut datagram } => {
                     match self.resident(port, |seat| seat.qpn == qpn) {
                         Some(Resident::Interface(id)) => {
-                            datagram.payload = datagram.payload.own();
+                            datagram.payload.make_own();
                             self.interfaces[id.0].engine.handle_datagram(now, datagram);
-                            self.run_interface(now, id);
+                            self.asked = Some(id);
+                            continue;
                         }
                         Some(Resident::Client(client, nth)) => {
                             self.notify(client, PortNotice::Received { nth, datagram });
@@ -446,12 +463,16 @@ impl Lab {
                 FabricOutput::Leaves { link, packet } => self.out.push_back(Output::Leaves { link, packet }),
                 FabricOutput::Outside { link, up } => self.out.push_back(Output::Outside { link, up }),
             }
+            if !self.out.is_empty() {
+                return self.out.pop_front();
+            }
         }
         while let Some(incoming) = self.programs.poll_output() {
             self.out.push_back(Output::Program(incoming));
         }
         self.timers.set(Holder::Fabric.number(), self.fabric.poll_timeout());
         self.timers.set(Holder::Programs.number(), self.programs.poll_timeout());
+        self.out.pop_front()
     }
 
     fn residents(&self, port: PortId) -> &[Resident] {
@@ -536,23 +557,35 @@ impl Lab {
     }
 
     fn run_interface(&mut self, now: Instant, id: InterfaceId) {
-        let Self { interfaces, fabric, out, timers, .. } = self;
+        while let Some(output) = self.ask_interface(now, id) {
+            self.out.push_back(output);
+        }
+        self.note_timeout(id);
+    }
+
+    /// Does at the port what an interface puts out, until there is something for its host.
+    fn ask_interface(&mut self, now: Instant, id: InterfaceId) -> Option<Output> {
+        let Self { interfaces, fabric, .. } = self;
         let attached = &mut interfaces[id.0];
-        while let Some(output) = attached.engine.poll_output() {
-            match output {
+        loop {
+            match attached.engine.poll_output()? {
                 // The two that every packet makes.
                 InterfaceOutput::Send(send) => attached.seat.send(now, fabric, send),
                 InterfaceOutput::ToHost(frame) => {
-                    out.push_back(Output::Host { interface: id, what: ToHost::Frame(frame) });
+                    return Some(Output::Host { interface: id, what: ToHost::Frame(frame) });
                 }
                 other => {
                     if let Some(what) = attached.carry_out(now, fabric, other) {
-                        out.push_back(Output::Host { interface: id, what });
+                        return Some(Output::Host { interface: id, what });
                     }
                 }
             }
         }
-        timers.set(Holder::Interface(id.0).number(), attached.engine.poll_timeout());
+    }
+
+    fn note_timeout(&mut self, id: InterfaceId) {
+        let deadline = self.interfaces[id.0].engine.poll_timeout();
+        self.timers.set(Holder::Interface(id.0).number(), deadline);
     }
 
     fn run_manager(&mut self, now: Instant, index: usize) {

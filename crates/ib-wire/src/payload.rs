@@ -25,7 +25,7 @@ enum Buffer {
 /// Memory that is lent to payloads, and goes back when this value goes.
 ///
 /// If it is shared with a stranger, who may change it at any time, nobody looks at the bytes of such a payload before
-/// [`Payload::own`]; they are only handed on.
+/// [`Payload::make_own`]; they are only handed on.
 pub trait Lent: Send + Sync {
     /// All of it.
     fn bytes(&self) -> &[u8];
@@ -57,6 +57,9 @@ impl Payload {
     /// A copy of `bytes` with `headroom` bytes free in front.
     pub fn with_headroom(headroom: usize, bytes: &[u8]) -> Self {
         let end = headroom + bytes.len();
+        if headroom == 0 {
+            return Self::from_buffer(bytes.into(), 0, end);
+        }
         let mut buffer: Arc<[u8]> = core::iter::repeat_n(0, end).collect();
         Arc::get_mut(&mut buffer).expect("nobody else has it")[headroom..].copy_from_slice(bytes);
         Self::from_buffer(buffer, headroom, end)
@@ -132,12 +135,12 @@ impl Payload {
     /// The same bytes in a buffer of their own size, if they wait in one much larger or in what is lent: what queues
     /// keep.
     #[must_use]
-    pub fn compact(self) -> Self {
+    pub fn compact(mut self) -> Self {
         if self.buffer.bytes().len() > 2 * (self.len() + HEADROOM) {
-            Self::with_headroom(HEADROOM, &self)
-        } else {
-            self.own()
+            return Self::with_headroom(HEADROOM, &self);
         }
+        self.make_own();
+        self
     }
 
     /// True if both are the same bytes of the same buffer.
@@ -145,13 +148,11 @@ impl Payload {
         ptr::eq::<[u8]>(&**self, &**other)
     }
 
-    /// The same bytes, copied if they lie in what is lent: whoever lends them might change them while somebody looks.
-    #[must_use]
+    /// Copies the bytes if they lie in what is lent: whoever lends them might change them while somebody looks.
     #[inline]
-    pub fn own(self) -> Self {
-        match &self.buffer {
-            Buffer::Own(_) => self,
-            Buffer::Lent(_) => Self::with_headroom(HEADROOM, &self),
+    pub fn make_own(&mut self) {
+        if matches!(self.buffer, Buffer::Lent(_)) {
+            *self = Self::with_headroom(HEADROOM, self);
         }
     }
 }
@@ -293,9 +294,12 @@ mod tests {
         lent.trim_front(4);
         lent.prepend(b"ab");
         assert_eq!((&*lent, lent.as_ptr()), (&b"ab5678"[..], place.wrapping_add(2)));
-        let own = lent.clone().own();
+        let mut own = lent.clone();
+        own.make_own();
+        let place = own.as_ptr();
+        own.make_own();
         assert!(own == lent && own.as_ptr() != lent.as_ptr());
-        assert_eq!(own.as_ptr(), own.clone().own().as_ptr(), "it is copied once");
+        assert_eq!(own.as_ptr(), place, "it is copied once");
         assert_ne!(lent.clone().compact().as_ptr(), lent.as_ptr());
         assert!(!is_back.load(core::sync::atomic::Ordering::Relaxed));
         Pool::new(8, 1).recycle(lent);

@@ -61,7 +61,13 @@ impl Fabric {
     }
 
     /// Sends a datagram from a queue pair that may, step by step.
-    fn post_by_steps(&mut self, now: Instant, port: PortId, qpn: Qpn, send: UdSend) -> Result<(), SendError> {
+    fn post_by_steps(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        qpn: Qpn,
+        mut send: UdSend,
+    ) -> Result<(), SendError> {
         let end = &mut self.ends[port.index()];
         let at = end.port;
         let info = &self.ports[at].info;
@@ -80,7 +86,8 @@ impl Fabric {
             psn: Psn::new(0),
         };
         // On the way it may be looked at, cut, and wait.
-        let packet = Packet::new(spec, send.payload.own(), send.offload);
+        send.payload.make_own();
+        let packet = Packet::new(spec, send.payload, send.offload);
         let mut flight = Flight::new(packet, at);
         let (len, mtu) = (flight.largest, info.mtu_cap.bytes().map_or(0, usize::from));
         if len > mtu {
@@ -224,7 +231,9 @@ impl Fabric {
             dest_qp: to.qpn,
             psn: Psn::new(0),
         };
-        self.originate(end, Packet::new(spec, payload, Offload::NONE));
+        let mut flight = Flight::new(Packet::new(spec, payload, Offload::NONE), self.ends[end].port);
+        let step = self.depart(end, &mut flight);
+        self.carry(now, step, flight);
         self.run(now);
         Ok(())
     }
