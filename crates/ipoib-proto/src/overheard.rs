@@ -5,7 +5,7 @@
 //! so it makes no peer; it is kept for a while, the oldest first to go.
 
 use alloc::collections::VecDeque;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use ib_wire::addr::{HwAddr, Lid, Mac};
 
@@ -13,9 +13,26 @@ use ib_wire::addr::{HwAddr, Lid, Mac};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) addr: HwAddr,
-    pub(crate) ip: IpAddr,
+    /// An IPv4 address in its mapped form: that is quick to keep.
+    ip: Ipv6Addr,
     /// LID it was sent from.
     pub(crate) lid: Lid,
+}
+
+impl Claim {
+    #[inline]
+    pub(crate) const fn new(addr: HwAddr, ip: IpAddr, lid: Lid) -> Self {
+        let ip = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Self { addr, ip, lid }
+    }
+
+    /// The IP address that is said to be there.
+    pub(crate) const fn ip(&self) -> IpAddr {
+        self.ip.to_canonical()
+    }
 }
 
 /// The last claims, each under the Ethernet address that stands for whoever made it. Of one sender there may be several.
@@ -64,7 +81,7 @@ mod tests {
 
     fn claim(n: u8) -> Claim {
         let addr = HwAddr::new(Qpn::new(u32::from(n)), Gid([n; 16]));
-        Claim { addr, ip: Ipv4Addr::new(10, 0, 0, n).into(), lid: Lid(n.into()) }
+        Claim::new(addr, Ipv4Addr::new(10, 0, 0, n).into(), Lid(n.into()))
     }
 
     #[test]

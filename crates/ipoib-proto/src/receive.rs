@@ -46,7 +46,7 @@ impl Interface {
         if datagram.pkey.partition() != self.local.pkey.partition() {
             return self.cx.discard(Drop::RxWrongPartition);
         }
-        let Ok((Header { ethertype }, _)) = Header::parse(&datagram.payload) else {
+        let Ok((Header { ethertype }, packet)) = Header::parse(&datagram.payload) else {
             return self.cx.discard(Drop::RxRunt);
         };
         let group = datagram.grh.as_ref().and_then(|grh| grh.dgid.multicast());
@@ -55,24 +55,23 @@ impl Interface {
         if multicast && !group.is_some_and(|mgid| self.groups.receives(mgid)) {
             return self.cx.discard(Drop::RxNotMember);
         }
-        let mut body = datagram.payload;
-        body.trim_front(Header::LEN);
-        let Some(kind) = frame::classify(ethertype, &body) else {
+        let Some(kind) = frame::classify(ethertype, packet) else {
             return self.cx.discard(Drop::RxUnsupportedProtocol);
         };
-        let inbound = Inbound {
+        let mut inbound = Inbound {
             multicast,
             slid: datagram.slid,
             src: datagram.grh.as_ref().map(|grh: &Grh| HwAddr::new(datagram.src_qp, grh.sgid)),
             src_qp: datagram.src_qp,
             ethertype,
-            body,
+            body: datagram.payload,
             offload: datagram.offload,
         };
+        inbound.body.trim_front(Header::LEN);
         match kind {
             Kind::Plain => self.receive_plain(inbound),
-            Kind::Arp => self.receive_arp(inbound),
-            Kind::Discovery => self.receive_discovery(inbound),
+            Kind::Arp => self.receive_arp(&inbound),
+            Kind::Discovery => self.receive_discovery(&inbound),
             Kind::Dhcp => self.receive_dhcp(inbound),
         }
     }
@@ -90,43 +89,43 @@ impl Interface {
         self.cx.deliver(HostFrame { head, body, offload }, multicast);
     }
 
-    fn receive_arp(&mut self, inbound: Inbound) {
+    fn receive_arp(&mut self, inbound: &Inbound) {
         let Ok(message) = IbArp::parse(&inbound.body) else { return self.cx.discard(Drop::RxBadArp) };
         let sender = message.sender_hw;
         if sender.gid.is_multicast() || sender.gid == ib_wire::addr::Gid::ZERO {
             return self.cx.discard(Drop::RxBadArp);
         }
-        if !self.may_claim(&inbound, sender) {
+        if !self.may_claim(inbound, sender) {
             return self.cx.discard(Drop::RxForgedArp);
         }
         // Of all that strangers ask each other only what the host will act on is remembered.
         let answer = matches!(message.op, ipoib::ArpOp::REPLY | ipoib::ArpOp::RARP_REPLY);
         let wanted = !inbound.multicast || answer || self.announcer.may_own(message.target_ip.into());
-        let from = self.learn(&inbound, sender, message.sender_ip.into(), wanted);
+        let from = self.learn(inbound, sender, message.sender_ip.into(), wanted);
         let (own, mac) = (self.local.hw_addr(), self.mac);
         let message = arp::inbound(&message, from, own, mac);
         let to = if inbound.multicast { Mac::BROADCAST } else { mac };
-        self.hand_over(&inbound, to, message.sender_hw, &message.emit());
+        self.hand_over(inbound, to, message.sender_hw, &message.emit());
     }
 
-    fn receive_discovery(&mut self, inbound: Inbound) {
+    fn receive_discovery(&mut self, inbound: &Inbound) {
         let checksum = inbound.offload.checksum;
         let Ok(message) = nd::NdMessage::parse(&inbound.body, checksum) else {
             return self.cx.discard(Drop::RxBadNd);
         };
         for claim in discovery::claims(&message) {
-            if claim.own && !self.may_claim(&inbound, claim.addr) {
+            if claim.own && !self.may_claim(inbound, claim.addr) {
                 return self.cx.discard(Drop::RxForgedNd);
             }
             if claim.own {
-                self.learn(&inbound, claim.addr, claim.ip, claim.wanted);
+                self.learn(inbound, claim.addr, claim.ip, claim.wanted);
             } else if !self.is_own(claim.addr) {
                 let Self { cx, peers, paths, sa, .. } = self;
                 let id = peers.learn(cx, paths, sa, claim.addr);
                 peers.bind_ip(cx, paths, sa, id, claim.ip);
             }
         }
-        let from = self.sender(&inbound);
+        let from = self.sender(inbound);
         let (own, mac) = (self.local.hw_addr(), self.mac);
         let of = |addr: HwAddr| {
             let is_own = (addr.qpn, addr.gid) == (own.qpn, own.gid);
@@ -135,7 +134,7 @@ impl Interface {
         match nd::to_ethernet(&inbound.body, checksum, |_, addr| of(addr)) {
             Ok(bytes) => {
                 let to = if inbound.multicast { ipoib::group_mac(message.destination.into()) } else { mac };
-                self.hand_over(&inbound, to, from, &bytes);
+                self.hand_over(inbound, to, from, &bytes);
             }
             Err(_) => self.cx.discard(Drop::RxBadNd),
         }
@@ -190,12 +189,13 @@ impl Interface {
 
     /// The sender says that `ip` is at `addr`, which is its own. It is remembered if the host will want to
     /// send there, or had already. Gives the Ethernet address that stands for it.
+    #[inline]
     fn learn(&mut self, inbound: &Inbound, addr: HwAddr, ip: IpAddr, wanted: bool) -> Mac {
         let Self { cx, peers, paths, sa, .. } = self;
         let wanted = wanted || peers.knows_ip(ip) || self.wanted.has(ip);
         if !wanted && peers.by_addr(addr).is_none() {
             let mac = ipoib::peer_mac(addr.gid, addr.qpn, 0);
-            self.overheard.keep(mac, Claim { addr, ip, lid: inbound.slid });
+            self.overheard.keep(mac, Claim::new(addr, ip, inbound.slid));
             return mac;
         }
         let id = peers.learn(cx, paths, sa, addr);

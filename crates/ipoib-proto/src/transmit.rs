@@ -205,7 +205,8 @@ impl Interface {
     /// The host sends to somebody whose question to another it heard. True if that is so: it is a peer now.
     #[cold]
     fn recall(&mut self, mac: Mac) -> bool {
-        let Some(Claim { addr, ip, lid }) = self.overheard.take(mac) else { return false };
+        let Some(claim) = self.overheard.take(mac) else { return false };
+        let (Claim { addr, lid, .. }, ip) = (claim, claim.ip());
         let Self { cx, peers, paths, sa, .. } = self;
         let id = peers.learn(cx, paths, sa, addr);
         peers.bind_ip(cx, paths, sa, id, ip);

@@ -80,11 +80,13 @@ impl Arp<HwAddr> {
     pub const LEN: usize = 56;
 
     /// Reads a message; what follows its 56 octets is padding.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, ArpError> {
         read(bytes, HARDWARE_INFINIBAND, HwAddr::from_bytes)
     }
 
     /// The octets on the wire.
+    #[inline]
     pub fn emit(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         write(
@@ -101,11 +103,13 @@ impl Arp<Mac> {
     pub const LEN: usize = 28;
 
     /// Reads a message; what follows its 28 octets is padding.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, ArpError> {
         read(bytes, HARDWARE_ETHERNET, |mac| Mac(*mac))
     }
 
     /// The octets on the wire.
+    #[inline]
     pub fn emit(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         write(&mut bytes, HARDWARE_ETHERNET, &self.with_hardware(self.sender_hw.0, self.target_hw.0));
@@ -113,6 +117,7 @@ impl Arp<Mac> {
     }
 }
 
+#[inline]
 fn read<H, const N: usize>(
     bytes: &[u8],
     hardware: u16,
@@ -141,6 +146,7 @@ fn read<H, const N: usize>(
     })
 }
 
+#[inline]
 fn write<const N: usize>(bytes: &mut [u8], hardware: u16, arp: &Arp<[u8; N]>) {
     let hlen = u8::try_from(N).expect("link addresses are short");
     let [h0, h1] = hardware.to_be_bytes();
