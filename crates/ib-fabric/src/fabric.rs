@@ -171,20 +171,20 @@ impl Fabric {
 
     /// Creates a UD queue pair: with the number wanted, or with a free one from 0x400 on.
     pub fn create_qp(&mut self, port: PortId, want: Option<Qpn>) -> Result<Qpn, CreateQpError> {
-        self.spreads.forget();
+        self.forget_spreads();
         let end = &mut self.ends[port.index()];
         if end.management_only { Err(CreateQpError::ManagementOnly) } else { end.qps.create(want) }
     }
 
     /// Destroys a queue pair; no matter if there is none.
     pub fn destroy_qp(&mut self, port: PortId, qpn: Qpn) {
-        self.spreads.forget();
+        self.forget_spreads();
         self.ends[port.index()].qps.destroy(qpn);
     }
 
     /// Does what a driver asks of its queue pair.
     pub fn command_qp(&mut self, port: PortId, qpn: Qpn, command: QpCommand) -> Result<(), QpError> {
-        self.spreads.forget();
+        self.forget_spreads();
         let end = &mut self.ends[port.index()];
         end.qps.command(qpn, command, &self.ports[end.port].pkeys)
     }
@@ -210,6 +210,7 @@ impl Fabric {
 
     /// What came out, in order; what several multicast packets led to may come receiver by receiver.
     pub fn poll_output(&mut self) -> Option<Output> {
+        self.count_spreads();
         self.outputs.take()
     }
 

@@ -3,12 +3,17 @@
 //! Most members of a large group hang on a switch together, and who they are seldom changes. A switch whose links to
 //! all of them are clear remembers them, with all that ports and queue pairs would be asked: its copies are counted and
 //! received, and no packet is made. If one of them is in any way special, all go step by step (`walk`), by the same rules.
+//! What several packets count at a port is added up, and counted before anybody can ask for it.
 //!
 //! Whoever changes a table, a state, a link or a queue pair forgets all of this, as with ways (`express`).
 
 use alloc::vec::Vec;
+use core::mem;
 
-use ib_wire::addr::{MulticastGid, MulticastLid, PKey, PortNum, QKey, Qpn, ServiceLevel, VirtualLane};
+use ib_wire::{
+    addr::{MulticastGid, MulticastLid, PKey, PortNum, QKey, Qpn, ServiceLevel, VirtualLane},
+    packet::Measure,
+};
 
 use crate::{
     endport::{EndPort, receive},
@@ -28,6 +33,8 @@ const SORTS: usize = 4;
 pub(crate) struct Spreads {
     /// By switch, then by multicast LID; empty until the first is looked up.
     known: Vec<Option<Spread>>,
+    /// Those of them that have something to count.
+    uncounted: Vec<usize>,
     /// Counts changes of queue pairs.
     generation: u64,
 }
@@ -53,6 +60,14 @@ struct Spread {
     /// None if the way to one of them is not clear.
     reach: Option<Reach>,
     leaves: Vec<Leaf>,
+    uncounted: Uncounted,
+}
+
+/// What each leaf got and has not counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Uncounted {
+    datagrams: u64,
+    measure: Measure,
 }
 
 /// All that get packets of a sort, together.
@@ -78,10 +93,30 @@ struct Leaf {
     vl: VirtualLane,
 }
 
-impl Spreads {
-    /// A queue pair changed.
-    pub(crate) const fn forget(&mut self) {
-        self.generation += 1;
+impl Spread {
+    fn count(&mut self, ports: &mut [Port], ends: &mut [EndPort]) {
+        let Uncounted { datagrams, measure } = mem::take(&mut self.uncounted);
+        if datagrams == 0 {
+            return;
+        }
+        for leaf in &self.leaves {
+            ports[leaf.out as usize].counters.sent(measure, true, self.sort.sl);
+            ports[leaf.into as usize].counters.received(measure, true, self.sort.sl, leaf.vl);
+            ends[leaf.end as usize].qps.received_at(leaf.place as usize, datagrams);
+        }
+    }
+}
+
+impl Uncounted {
+    fn add(&mut self, measure: Measure) {
+        self.datagrams += 1;
+        self.measure.packets += measure.packets;
+        self.measure.words += measure.words;
+    }
+
+    /// True if one more might be more than there is room for.
+    const fn is_much(&self) -> bool {
+        self.measure.words > u32::MAX / 2
     }
 }
 
@@ -98,6 +133,22 @@ impl Sort {
 }
 
 impl Fabric {
+    /// Counts what was put off.
+    #[inline]
+    pub(crate) fn count_spreads(&mut self) {
+        while let Some(at) = self.spreads.uncounted.pop() {
+            if let Some(spread) = &mut self.spreads.known[at] {
+                spread.count(&mut self.ports, &mut self.ends);
+            }
+        }
+    }
+
+    /// A queue pair, or where a group's packets go, is about to change.
+    pub(crate) fn forget_spreads(&mut self) {
+        self.count_spreads();
+        self.spreads.generation += 1;
+    }
+
     /// Hands a packet that came in through `at` to all end ports of the switch that are to get it: how many these are,
     /// and the ports that lead elsewhere. None if that is to be done step by step; then nothing has happened.
     pub(crate) fn spread(&mut self, at: usize, switch: usize, flight: &Flight) -> Option<(usize, PortSet)> {
@@ -107,14 +158,19 @@ impl Fabric {
             spreads.known.resize_with(switches.len() * SORTS, || None);
         }
         let generation = (express.generation(), spreads.generation);
-        let known = &mut spreads.known[switch * SORTS + sort.mlid.index() % SORTS];
+        let place = switch * SORTS + sort.mlid.index() % SORTS;
+        let known = &mut spreads.known[place];
         let is_known = |spread: &Spread| spread.generation == generation && spread.sort == sort;
         if !known.as_ref().is_some_and(is_known) {
+            if let Some(old) = known {
+                old.count(ports, ends);
+            }
             let mut leaves = Vec::new();
             let reach = survey(sort, switch, ends, ports, links, switches, |leaf| leaves.push(leaf));
-            *known = Some(Spread { sort, generation, reach, leaves });
+            *known = Some(Spread { sort, generation, reach, leaves, uncounted: Uncounted::default() });
         }
-        let Spread { reach, leaves, .. } = known.as_ref()?;
+        let spread = known.as_mut()?;
+        let Spread { reach, leaves, uncounted, .. } = spread;
         debug_assert!(
             {
                 let (mut known, mut same) = (leaves.iter(), true);
@@ -128,15 +184,17 @@ impl Fabric {
         if flight.largest > largest || self.copies_left < copies {
             return None;
         }
-        let receivers = leaves.iter().map(|leaf| {
-            ports[leaf.out as usize].counters.sent(flight.measure, true, sort.sl);
-            ports[leaf.into as usize].counters.received(flight.measure, true, sort.sl, leaf.vl);
-            ends[leaf.end as usize].qps.received_at(leaf.place as usize);
-            (leaf.end as usize, leaf.qpn)
-        });
-        outputs.put_copies(&flight.packet, receivers);
-        self.copies_left -= leaves.len().saturating_sub(1);
-        Some((leaves.len(), others))
+        outputs.put_copies(&flight.packet, leaves.iter().map(|leaf| (leaf.end as usize, leaf.qpn)));
+        if uncounted.datagrams == 0 {
+            spreads.uncounted.push(place);
+        }
+        uncounted.add(flight.measure);
+        let receivers = leaves.len();
+        if uncounted.is_much() {
+            spread.count(ports, ends);
+        }
+        self.copies_left -= receivers.saturating_sub(1);
+        Some((receivers, others))
     }
 }
 

@@ -173,10 +173,10 @@ impl QueuePairs {
         Some((place, &self.qps[place]))
     }
 
-    /// Counts a datagram for the queue pair at a place.
+    /// Counts datagrams for the queue pair at a place.
     #[inline]
-    pub(crate) fn received_at(&mut self, place: usize) {
-        self.qps[place].received += 1;
+    pub(crate) fn received_at(&mut self, place: usize, datagrams: u64) {
+        self.qps[place].received += datagrams;
     }
 
     /// All, by number.

@@ -134,7 +134,7 @@ impl Fabric {
         if smp.header().method == Method::SET {
             match smp.header().attribute {
                 // Ways of single receivers do not depend on it.
-                AttributeId::MULTICAST_FORWARDING => self.spreads.forget(),
+                AttributeId::MULTICAST_FORWARDING => self.forget_spreads(),
                 _ => self.express.forget(),
             }
         }

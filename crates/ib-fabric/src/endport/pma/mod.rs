@@ -37,6 +37,7 @@ const CAPABILITIES: u16 = PmaCapability::ALL_PORT_SELECT
 impl Fabric {
     /// Answers a Get or Set that came to an end port.
     pub(super) fn ask_pma(&mut self, now: Instant, end: usize, header: &MadHeader, mad: &Mad) -> Mad {
+        self.count_spreads();
         let node = &self.nodes[self.ports[self.ends[end].port].node];
         let sampler = &mut self.ends[end].sampler;
         let before = sampler.as_ref().and_then(|sampler| sampler.due());
@@ -57,6 +58,7 @@ impl Fabric {
 
     /// A sampling that the agent of an end port was asked for begins or ends.
     pub(crate) fn sample(&mut self, now: Instant, end: usize) {
+        self.count_spreads();
         let node = &self.nodes[self.ports[self.ends[end].port].node];
         let Some(sampler) = &mut self.ends[end].sampler else { return };
         if sampler.due().is_some_and(|due| due <= now) {
