@@ -1,6 +1,6 @@
 //! What comes out of a lab, and why one cannot be built.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 use core::net::IpAddr;
 
 use ib_fabric::{LinkId, PortId, TapId};
@@ -50,7 +50,7 @@ pub enum ToHost {
         ip: Option<IpAddr>,
     },
     /// The interface's story.
-    Event(Event),
+    Event(Box<Event>),
 }
 
 /// What the caller is to do, or may want to know.

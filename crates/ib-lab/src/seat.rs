@@ -46,7 +46,7 @@ impl From<InterfaceOutput> for Sorted {
             InterfaceOutput::Carrier { on, reason } => Self::Host(ToHost::Carrier { on, reason }),
             InterfaceOutput::Mtu(mtu) => Self::Host(ToHost::Mtu(mtu)),
             InterfaceOutput::ForgetNeighbor { mac, ip } => Self::Host(ToHost::ForgetNeighbor { mac, ip }),
-            InterfaceOutput::Event(event) => Self::Host(ToHost::Event(event)),
+            InterfaceOutput::Event(event) => Self::Host(ToHost::Event(Box::new(event))),
         }
     }
 }

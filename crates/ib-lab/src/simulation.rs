@@ -33,8 +33,12 @@ impl FrameDigest {
     fn add(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         let words = words.iter().map(|word| u64::from_le_bytes(*word));
-        let rest = rest.iter().fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte));
-        for word in words.chain([rest]) {
+        // Of what is left the last eight bytes say enough, if there are so many.
+        let last = match bytes.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        for word in words.chain([last ^ bytes.len() as u64]) {
             self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
         }
     }
@@ -166,7 +170,7 @@ impl Simulation {
     fn settle(&mut self) {
         while let Some(output) = self.lab.poll_output() {
             match output {
-                Output::Host { interface, what } => self.tell_host(interface, what),
+                Output::Host { interface, what } => self.tell_host(interface, &what),
                 Output::Manager { manager, event } => {
                     self.log.push(format!("{} sm{manager} {event:?}", self.now));
                 }
@@ -181,7 +185,7 @@ impl Simulation {
         }
     }
 
-    fn tell_host(&mut self, interface: InterfaceId, what: ToHost) {
+    fn tell_host(&mut self, interface: InterfaceId, what: &ToHost) {
         match what {
             ToHost::Frame(frame) => {
                 self.frames.add(&frame.head);
@@ -192,7 +196,7 @@ impl Simulation {
                 self.run_host(interface);
             }
             ToHost::Carrier { on, reason } => {
-                let word = if on { "on" } else { "off" };
+                let word = if *on { "on" } else { "off" };
                 self.note(interface, format_args!("carrier {word}: {}", reason.code()));
             }
             ToHost::Event(event) => self.note(interface, format_args!("{event:?}")),

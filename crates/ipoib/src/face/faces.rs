@@ -170,7 +170,7 @@ impl Faces {
             ToHost::Mtu(mtu) => face.set_mtu(mtu),
             ToHost::ForgetNeighbor { mac, ip } => face.forget(mac, ip),
             ToHost::Event(event) => {
-                if let Event::AddressChanged { now } = event {
+                if let Event::AddressChanged { now } = *event {
                     face.show_address(now);
                 }
                 story::interface(&face.plan, &event);
