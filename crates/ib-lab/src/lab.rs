@@ -434,9 +434,9 @@ impl Lab {
                 self.asked = None;
                 self.note_timeout(id);
             }
-            let Some(output) = self.fabric.poll_output() else { break };
-            match output {
-                FabricOutput::Received { port, qpn, mut datagram } => {
+            match self.fabric.poll_output() {
+                None => break,
+                Some(FabricOutput::Received { port, qpn, mut datagram }) => {
                     match self.resident(port, |seat| seat.qpn == qpn) {
                         Some(Resident::Interface(id)) => {
                             datagram.payload.make_own();
@@ -450,18 +450,20 @@ impl Lab {
                         None => {}
                     }
                 }
-                FabricOutput::Mad { port, agent, from, mad } => {
+                Some(FabricOutput::Mad { port, agent, from, mad }) => {
                     let for_program = self.programs.handle_mad(now, &mut self.fabric, agent, from, &mad);
                     if !for_program {
                         self.deliver_mad(now, port, agent, from, &mad);
                     }
                 }
-                FabricOutput::Port { port, event } => self.port_changed(now, port, event),
-                FabricOutput::Tapped { tap, link, from_a, at, packet } => {
+                Some(FabricOutput::Port { port, event }) => self.port_changed(now, port, event),
+                Some(FabricOutput::Tapped { tap, link, from_a, at, packet }) => {
                     self.out.push_back(Output::Tapped(Tapped { tap, link, from_a, at, packet }));
                 }
-                FabricOutput::Leaves { link, packet } => self.out.push_back(Output::Leaves { link, packet }),
-                FabricOutput::Outside { link, up } => self.out.push_back(Output::Outside { link, up }),
+                Some(FabricOutput::Leaves { link, packet }) => {
+                    self.out.push_back(Output::Leaves { link, packet })
+                }
+                Some(FabricOutput::Outside { link, up }) => self.out.push_back(Output::Outside { link, up }),
             }
             if !self.out.is_empty() {
                 return self.out.pop_front();

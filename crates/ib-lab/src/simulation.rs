@@ -168,19 +168,20 @@ impl Simulation {
     }
 
     fn settle(&mut self) {
-        while let Some(output) = self.lab.poll_output() {
-            match output {
-                Output::Host { interface, what } => self.tell_host(interface, &what),
-                Output::Manager { manager, event } => {
+        loop {
+            match self.lab.poll_output() {
+                None => return,
+                Some(Output::Host { interface, what }) => self.tell_host(interface, &what),
+                Some(Output::Manager { manager, event }) => {
                     self.log.push(format!("{} sm{manager} {event:?}", self.now));
                 }
-                Output::Program(incoming) => self.programs.push_back(incoming),
-                Output::Leaves { link, packet } => self.leaving.push_back((link, packet)),
-                Output::Outside { link, up } => {
+                Some(Output::Program(incoming)) => self.programs.push_back(incoming),
+                Some(Output::Leaves { link, packet }) => self.leaving.push_back((link, packet)),
+                Some(Output::Outside { link, up }) => {
                     let word = if up { "up" } else { "down" };
                     self.log.push(format!("{} {link:?} outside {word}", self.now));
                 }
-                Output::Client { .. } | Output::Port(_) | Output::Tapped(_) => {}
+                Some(Output::Client { .. } | Output::Port(_) | Output::Tapped(_)) => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Own addresses told to everybody: by gratuitous ARP and unsolicited advertisements, so that nobody keeps
 //! an old hardware address of ours. RFC 5227 §2.3, RFC 4861 §7.2.6.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 use core::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
@@ -18,7 +18,8 @@ use crate::{context::Context, timer::Timer};
 /// The host's addresses, and how often they are still to be told.
 #[derive(Debug, Default)]
 pub(crate) struct Announcer {
-    addresses: BTreeSet<IpAddr>,
+    /// In order; few, and looked up for every question that comes in.
+    addresses: Vec<IpAddr>,
     rounds: u8,
     router: bool,
 }
@@ -26,17 +27,22 @@ pub(crate) struct Announcer {
 impl Announcer {
     /// The host has `ip`; true if that is new.
     pub(crate) fn add(&mut self, ip: IpAddr) -> bool {
-        self.addresses.insert(ip)
+        let place = self.addresses.binary_search(&ip);
+        if let Err(place) = place {
+            self.addresses.insert(place, ip);
+        }
+        place.is_err()
     }
 
     /// The host no longer has `ip`.
     pub(crate) fn remove(&mut self, ip: IpAddr) {
-        self.addresses.remove(&ip);
+        self.addresses.retain(|other| *other != ip);
     }
 
     /// True if `ip` is the host's, or nobody told which are.
+    #[inline]
     pub(crate) fn may_own(&self, ip: IpAddr) -> bool {
-        self.addresses.is_empty() || self.addresses.contains(&ip)
+        self.addresses.is_empty() || self.addresses.binary_search(&ip).is_ok()
     }
 
     /// The host showed that it is a router, or that it is none: advertisements say so too.
@@ -70,7 +76,7 @@ impl Announcer {
 
     /// The host's addresses.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
-        self.addresses.iter().copied().collect()
+        self.addresses.clone()
     }
 
     fn announcement(&self, ip: IpAddr, own: HwAddr) -> (Option<IpAddr>, Payload) {
