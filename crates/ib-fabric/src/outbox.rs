@@ -192,3 +192,86 @@ fn is_copy(datagram: &UdReceived, packet: &Packet) -> bool {
         && datagram.grh == packet.grh
         && datagram.offload == packet.offload
 }
+
+#[cfg(test)]
+mod tests {
+    use ib_wire::{
+        addr::{Lid, PKey, Psn, QKey, ServiceLevel, VirtualLane},
+        offload::Offload,
+        packet::PacketSpec,
+        payload::Payload,
+        ud::PortEvent,
+    };
+
+    use super::*;
+
+    const A: Qpn = Qpn::new(0x400);
+    const B: Qpn = Qpn::new(0x401);
+
+    fn packet(n: u8) -> Packet {
+        let spec = PacketSpec {
+            vl: VirtualLane::default(),
+            sl: ServiceLevel::new(0),
+            slid: Lid(1),
+            dlid: Lid(0xc000),
+            global: None,
+            pkey: PKey::DEFAULT_FULL,
+            qkey: QKey(1),
+            src_qp: A,
+            dest_qp: Qpn::MULTICAST,
+            psn: Psn::new(0),
+        };
+        Packet::new(spec, Payload::from(&[n][..]), Offload::NONE)
+    }
+
+    fn event(end: usize) -> Output {
+        Output::Port { port: PortId::of(end), event: PortEvent::Active }
+    }
+
+    /// End port, queue pair and byte of the next datagram; of an event the end port alone.
+    fn next(outbox: &mut Outbox) -> Option<(usize, Option<(Qpn, u8)>)> {
+        outbox.take().map(|output| match output {
+            Output::Received { port, qpn, datagram } => (port.index(), Some((qpn, datagram.payload[0]))),
+            Output::Port { port, .. } => (port.index(), None),
+            other => panic!("nobody put {other:?}"),
+        })
+    }
+
+    #[test]
+    fn each_receiver_of_a_crowd_gets_all_in_a_row() {
+        let mut outbox = Outbox::default();
+        (0..200).for_each(|n| {
+            outbox.put_copies(&packet(n), [(5, A), (2, B)].into_iter().skip(usize::from(n % 2)))
+        });
+        let of_five = (0..200).step_by(2).map(|n| (5, Some((A, n))));
+        for expected in of_five.chain((0..200).map(|n| (2, Some((B, n))))) {
+            assert_eq!(next(&mut outbox), Some(expected));
+        }
+        assert!(outbox.is_empty() && next(&mut outbox).is_none());
+    }
+
+    #[test]
+    fn what_comes_later_waits_behind_a_crowd() {
+        let mut outbox = Outbox::default();
+        outbox.put(event(1));
+        outbox.put_copies(&packet(1), [(2, A)]);
+        outbox.put(event(3));
+        assert_eq!([next(&mut outbox), next(&mut outbox)], [Some((1, None)), Some((2, Some((A, 1))))]);
+        outbox.put(event(4));
+        outbox.put_copies(&packet(2), [(2, A)]);
+        let rest = [Some((3, None)), Some((4, None)), Some((2, Some((A, 2)))), None];
+        assert_eq!([(); 4].map(|()| next(&mut outbox)), rest);
+    }
+
+    #[test]
+    fn a_second_queue_pair_and_a_twin_are_not_lost() {
+        let mut outbox = Outbox::default();
+        let first = packet(1);
+        outbox.put_copies(&first, [(0, A), (0, B)]);
+        outbox.put_copies(&first, [(0, A)]);
+        outbox.put_copies(&packet(2), [(0, B)]);
+        let all = [(A, 1), (B, 1), (A, 1), (B, 2)].map(|what| Some((0, Some(what))));
+        assert_eq!([(); 4].map(|()| next(&mut outbox)), all);
+        assert!(outbox.is_empty());
+    }
+}
