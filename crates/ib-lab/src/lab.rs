@@ -408,9 +408,10 @@ impl Lab {
         Ok(())
     }
 
+    /// What an interface put out is at the fabric; what that leads to is carried on when the caller asks.
     fn after_interface(&mut self, now: Instant, id: InterfaceId) {
         self.run_interface(now, id);
-        self.settle(now);
+        self.now = now;
     }
 
     /// Carries on what an input led to, until there is something for the caller.
@@ -428,11 +429,16 @@ impl Lab {
         let now = self.now;
         loop {
             if let Some(id) = self.asked {
-                if let Some(output) = self.ask_interface(now, id) {
+                if self.interfaces[id.0].engine.has_output()
+                    && let Some(output) = self.ask_interface(now, id)
+                {
                     return Some(output);
                 }
                 self.asked = None;
                 self.note_timeout(id);
+            }
+            if !self.fabric.has_output() {
+                break;
             }
             match self.fabric.poll_output() {
                 None => break,
@@ -585,6 +591,7 @@ impl Lab {
         }
     }
 
+    #[inline]
     fn note_timeout(&mut self, id: InterfaceId) {
         let deadline = self.interfaces[id.0].engine.poll_timeout();
         self.timers.set(Holder::Interface(id.0).number(), deadline);

@@ -85,6 +85,12 @@ impl Context {
         self.emit(Output::Event(event));
     }
 
+    /// True if there is a next output.
+    #[inline]
+    pub(crate) fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
     /// The next output.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Output> {

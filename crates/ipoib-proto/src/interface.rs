@@ -206,6 +206,12 @@ impl Interface {
         }
     }
 
+    /// True if `poll_output` has something.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        self.cx.has_output()
+    }
+
     /// What to do next; `None` when all is said.
     #[inline]
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -213,6 +219,7 @@ impl Interface {
     }
 
     /// When `handle_timeout` wants to be called.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.cx.timers.next()
     }
