@@ -427,6 +427,7 @@ impl Lab {
     /// Carries the fabric's outputs to their receivers until there are none, or something for the caller.
     fn carry(&mut self) -> Option<Output> {
         let now = self.now;
+        // Whether there is anything is asked first: to hand out that there is nothing costs as much as an output.
         loop {
             if let Some(id) = self.asked {
                 if self.interfaces[id.0].engine.has_output()

@@ -61,13 +61,7 @@ impl Fabric {
     }
 
     /// Sends a datagram from a queue pair that may, step by step.
-    fn post_by_steps(
-        &mut self,
-        now: Instant,
-        port: PortId,
-        qpn: Qpn,
-        mut send: UdSend,
-    ) -> Result<(), SendError> {
+    fn post_by_steps(&mut self, now: Instant, port: PortId, qpn: Qpn, send: UdSend) -> Result<(), SendError> {
         let end = &mut self.ends[port.index()];
         let at = end.port;
         let info = &self.ports[at].info;
@@ -86,8 +80,9 @@ impl Fabric {
             psn: Psn::new(0),
         };
         // On the way it may be looked at, cut, and wait.
-        send.payload.make_own();
-        let packet = Packet::new(spec, send.payload, send.offload);
+        let mut payload = send.payload;
+        payload.make_own();
+        let packet = Packet::new(spec, payload, send.offload);
         let mut flight = Flight::new(packet, at);
         let (len, mtu) = (flight.largest, info.mtu_cap.bytes().map_or(0, usize::from));
         if len > mtu {
@@ -99,9 +94,7 @@ impl Fabric {
             return Ok(());
         }
         self.keep_copy(now, port.index(), &flight);
-        let step = self.depart(port.index(), &mut flight);
-        self.carry(now, step, flight);
-        self.run(now);
+        self.set_out(now, port.index(), flight);
         Ok(())
     }
 
@@ -164,6 +157,14 @@ impl Fabric {
             }
         }
         Step::Out(at)
+    }
+
+    /// Carries a packet that leaves an end port as far as nothing asks it to wait.
+    #[inline]
+    fn set_out(&mut self, now: Instant, end: usize, mut flight: Flight) {
+        let step = self.depart(end, &mut flight);
+        self.carry(now, step, flight);
+        self.run(now);
     }
 
     /// Sends a packet of an end port's own, after what is being done.
@@ -231,10 +232,8 @@ impl Fabric {
             dest_qp: to.qpn,
             psn: Psn::new(0),
         };
-        let mut flight = Flight::new(Packet::new(spec, payload, Offload::NONE), self.ends[end].port);
-        let step = self.depart(end, &mut flight);
-        self.carry(now, step, flight);
-        self.run(now);
+        let flight = Flight::new(Packet::new(spec, payload, Offload::NONE), self.ends[end].port);
+        self.set_out(now, end, flight);
         Ok(())
     }
 }

@@ -72,9 +72,6 @@ impl Running {
     pub(super) fn settle_questions(&mut self, now: Instant) {
         let answers = self.runtime.attach.as_mut().map(|attach| attach.take_answers()).unwrap_or_default();
         answers.into_iter().for_each(|answer| self.questions.take(answer));
-        if self.questions.open.is_empty() {
-            return;
-        }
         let is_done = |question: &mut Question| question.waiting.is_empty() || question.until <= now;
         let done: Vec<Question> = self.questions.open.extract_if(.., is_done).collect();
         for question in done {

@@ -70,7 +70,7 @@ pub(super) struct Turn {
     pub(super) stop: bool,
     /// A child process changed its state.
     pub(super) child: bool,
-    /// Requests wait, or answers to questions that led to.
+    /// Requests wait, or answers of drivers to questions.
     pub(super) requests: bool,
 }
 
@@ -163,10 +163,9 @@ impl Runtime {
                 },
             }
         }
-        if self.attach.is_some() {
-            self.read_on(now);
-            turn.requests |= self.attach.as_ref().is_some_and(Attach::has_answers);
-        }
+        let unread = self.attach.as_mut().map(Attach::take_unread).unwrap_or_default();
+        unread.into_iter().for_each(|connection| self.read_ring(now, connection));
+        turn.requests |= self.attach.as_ref().is_some_and(Attach::has_answers);
         while self.lab.poll_timeout().is_some_and(|at| at <= now) {
             self.lab.handle_timeout(now);
             self.flush();
@@ -205,12 +204,6 @@ impl Runtime {
         if let Heard::Ring(connection) = heard {
             self.read_ring(now, connection);
         }
-    }
-
-    /// Reads on where the last turn left something.
-    fn read_on(&mut self, now: Instant) {
-        let unread = self.attach.as_mut().map(Attach::take_unread).unwrap_or_default();
-        unread.into_iter().for_each(|connection| self.read_ring(now, connection));
     }
 
     fn read_ring(&mut self, now: Instant, connection: u32) {
