@@ -143,7 +143,10 @@ pub(in super::super) fn multicast(bench: &mut Bench<'_>) -> Result<String> {
         .split_once("Sent ")
         .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
         .with_context(|| format!("iperf does not say what it sent: {}", sent.trim()))?;
-    listeners[0].wait_for("Lost/Total", bench.limit(Duration::from_secs(5)))?;
+    // It reports when it hears iperf's own full stop, one datagram that a group gets once.
+    listeners[0]
+        .wait_for("Lost/Total", bench.limit(Duration::from_secs(5)))
+        .with_context(|| format!("{sent} datagrams sent, and {} does not hear the end of them", server.name))?;
     let share = || {
         listeners[0].stdout().split_whitespace().rev().find_map(|word| {
             let (lost, all) = word.split_once('/')?;
@@ -152,7 +155,6 @@ pub(in super::super) fn multicast(bench: &mut Bench<'_>) -> Result<String> {
     };
     let ((missing, all), _) =
         eventually("the server's report", bench.limit(Duration::from_secs(5)), || Ok(share()))?;
-    // The last datagram is iperf's own full stop.
     if missing * 100 > all || all + 5 < sent {
         bail!("{sent} datagrams sent, {all} came to {}, {missing} lost", server.name);
     }
