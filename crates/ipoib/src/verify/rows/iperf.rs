@@ -144,9 +144,9 @@ pub(in super::super) fn multicast(bench: &mut Bench<'_>) -> Result<String> {
         .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
         .with_context(|| format!("iperf does not say what it sent: {}", sent.trim()))?;
     // It reports when it hears iperf's own full stop, one datagram that a group gets once.
-    listeners[0]
-        .wait_for("Lost/Total", bench.limit(Duration::from_secs(5)))
-        .with_context(|| format!("{sent} datagrams sent, and {} does not hear the end of them", server.name))?;
+    listeners[0].wait_for("Lost/Total", bench.limit(Duration::from_secs(5))).with_context(|| {
+        format!("{sent} datagrams sent, and {} does not hear the end of them", server.name)
+    })?;
     let share = || {
         listeners[0].stdout().split_whitespace().rev().find_map(|word| {
             let (lost, all) = word.split_once('/')?;

@@ -170,7 +170,11 @@ pub(super) static FAULTS: &[Row] = &[
         programs: &[PING],
         setting: Setting::Own(&["--topology", "pair"]),
         check: faults::links::reroute,
-        breakers: &[breaks("there is no other way", Harm::Link("sw1:4", "down"), &["pings lost within"])],
+        breakers: &[breaks(
+            "there is no other way",
+            Harm::Link("sw1:4", "down"),
+            &["pings lost within", "ping -n -O"],
+        )],
     },
     Row {
         id: "F11",
