@@ -3,10 +3,17 @@
 //! An eventfd would do, were it not for its flags, which belong to both who hold it: whoever takes non-blocking away
 //! makes the other wait for ever. Of a socket each call says for itself that it does not wait.
 
+//!
+//! To hear a bell costs nothing but the waiting: a poller tells of each ring once ([`Interest::New`]), so what lies in the
+//! socket need not be taken out for it to be heard again, only before the socket is full.
+
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rustix::{
@@ -14,9 +21,22 @@ use rustix::{
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
 };
 
+#[cfg(doc)]
+use super::poller::Interest;
+
+/// So many times a bell is heard before what lies in it is taken out. It has room for some 270 rings with the kernel's
+/// usual size of a socket, and a far end that keeps to the rules rings it a few times at most until it is heard.
+const TAKEN_OUT: u32 = 32;
+
 /// One end: what is rung here is heard at the other. Clones are the same end.
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<OwnedFd>);
+pub struct Bell(Arc<End>);
+
+#[derive(Debug)]
+struct End {
+    socket: OwnedFd,
+    heard: AtomicU32,
+}
 
 impl Bell {
     /// Both ends.
@@ -28,13 +48,19 @@ impl Bell {
 
     /// Makes the far end readable. Ringing a bell that nobody has listened to for long is ringing it before.
     pub fn ring(&self) {
-        let _ = send(&*self.0, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = send(&self.0.socket, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
-    /// Silences our end; false if the far end has gone. A far end that rings without a pause is heard again, after
-    /// everybody else.
+    /// A poller has told that the far end rang, or `hung_up`; false if the far end has gone.
+    pub fn hear(&self, hung_up: bool) -> bool {
+        let heard = self.0.heard.fetch_add(1, Ordering::Relaxed);
+        !hung_up && (heard % TAKEN_OUT != TAKEN_OUT - 1 || self.drain())
+    }
+
+    /// Takes out what lies in our end; false if the far end has gone. A far end that rings without a pause is heard
+    /// again, after everybody else.
     pub fn drain(&self) -> bool {
-        match recv(&*self.0, &mut [0u8; 4096][..], RecvFlags::DONTWAIT) {
+        match recv(&self.0.socket, &mut [0u8; 4096][..], RecvFlags::DONTWAIT) {
             Ok((_, len)) => len > 0,
             Err(error) => error == Errno::AGAIN || error == Errno::INTR,
         }
@@ -42,20 +68,23 @@ impl Bell {
 }
 
 impl From<OwnedFd> for Bell {
-    fn from(fd: OwnedFd) -> Self {
-        Self(Arc::new(fd))
+    fn from(socket: OwnedFd) -> Self {
+        Self(Arc::new(End { socket, heard: AtomicU32::new(0) }))
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.socket.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ib_wire::time::Instant;
+
     use super::*;
+    use crate::os::poller::{Interest, Poller};
 
     #[test]
     fn whatever_the_far_end_does_nobody_waits() {
@@ -66,13 +95,44 @@ mod tests {
         (0..10_000).for_each(|_| ours.ring());
         assert!(theirs.drain());
         ours.ring();
-        assert_eq!(recv(&*theirs.0, &mut [0u8; 8][..], RecvFlags::DONTWAIT).unwrap().1, 1);
+        assert_eq!(recv(&theirs, &mut [0u8; 8][..], RecvFlags::DONTWAIT).unwrap().1, 1);
         // More than it takes in one go.
         let flood = [1; 9000];
-        assert_eq!(send(&*theirs.0, &flood, SendFlags::DONTWAIT).unwrap(), flood.len());
+        assert_eq!(send(&theirs, &flood, SendFlags::DONTWAIT).unwrap(), flood.len());
         (0..3).for_each(|_| assert!(ours.drain()));
         drop(theirs);
         assert!(!ours.drain());
         ours.ring();
+    }
+
+    #[test]
+    fn each_ring_is_told_once_and_no_number_of_them_is_too_many() {
+        let (ours, theirs) = Bell::pair().unwrap();
+        let mut poller = Poller::new().unwrap();
+        poller.add(&theirs, 1, Interest::New).unwrap();
+        let mut rings = |count: usize| {
+            (0..count).for_each(|_| ours.ring());
+            let told: Vec<_> = poller.wait(Some(Instant::ZERO)).unwrap().collect();
+            told.iter().all(|ready| theirs.hear(ready.error)).then_some(told.len())
+        };
+        for _ in 0..1000 {
+            assert_eq!([rings(1), rings(0), rings(3), rings(0)], [1, 0, 1, 0].map(Some));
+        }
+        // One that does not keep to the rules is not heard until it is listened to, and then again.
+        rings(10_000);
+        (0..100).for_each(|_| assert!(theirs.hear(false)));
+        assert_eq!([rings(1), rings(0)], [1, 0].map(Some));
+    }
+
+    #[test]
+    fn a_far_end_that_goes_is_noticed_at_once() {
+        let (ours, theirs) = Bell::pair().unwrap();
+        let mut poller = Poller::new().unwrap();
+        poller.add(&theirs, 1, Interest::New).unwrap();
+        ours.ring();
+        assert!(poller.wait(Some(Instant::ZERO)).unwrap().all(|ready| theirs.hear(ready.error)));
+        drop(ours);
+        let told: Vec<_> = poller.wait(Some(Instant::ZERO)).unwrap().collect();
+        assert!(told.iter().any(|ready| !theirs.hear(ready.error)), "{told:?}");
     }
 }

@@ -29,6 +29,8 @@ const ALARM: u64 = u64::MAX;
 pub enum Interest {
     /// Something to read.
     Read,
+    /// Something more to read than when it was told last; whoever hears of it need not read it to hear of the next.
+    New,
     /// Room to write.
     Write,
     /// Either.
@@ -50,7 +52,7 @@ pub struct Ready {
     pub error: bool,
 }
 
-/// A set of descriptors to wait for, level triggered.
+/// A set of descriptors to wait for. What is ready is told again with each call, but for [`Interest::New`].
 pub struct Poller {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
@@ -173,6 +175,7 @@ impl Interest {
     const fn flags(self) -> epoll::EventFlags {
         match self {
             Self::Read => epoll::EventFlags::IN,
+            Self::New => epoll::EventFlags::IN.union(epoll::EventFlags::ET),
             Self::Write => epoll::EventFlags::OUT,
             Self::ReadWrite => epoll::EventFlags::IN.union(epoll::EventFlags::OUT),
             Self::Errors => epoll::EventFlags::empty(),

@@ -120,7 +120,7 @@ impl Process {
             let end = match self.ready[k].token {
                 token::SIGNALS => self.take_signals()?,
                 token::CONNECTION => self.hear_connection(now)?,
-                token::BELL => self.hear_bell(now)?,
+                token::BELL => self.hear_bell(now, self.ready[k].error)?,
                 other => self.hear_face(now, other)?,
             };
             if end.is_some() {
@@ -239,7 +239,7 @@ impl Process {
             interfaces.told_up = 0;
         }
         if let Some(port) = self.link.port() {
-            self.poller.add(port.bell(), token::BELL, Interest::Read).context("epoll")?;
+            self.poller.add(port.bell(), token::BELL, Interest::New).context("epoll")?;
         }
         tracing::info!(port = self.plan.port_name(), "attached");
         notify::tell(&format!("STATUS=attached to {}", self.plan.port_name()));
@@ -269,8 +269,8 @@ impl Process {
     }
 
     /// The fabric has written to the ring, or made room.
-    fn hear_bell(&mut self, now: Instant) -> Result<Option<End>> {
-        if self.link.port().is_some_and(|port| !port.bell().drain()) {
+    fn hear_bell(&mut self, now: Instant, hung_up: bool) -> Result<Option<End>> {
+        if self.link.port().is_some_and(|port| !port.bell().hear(hung_up)) {
             return self.lost(now, Lost::Gone);
         }
         self.read_ring(now)

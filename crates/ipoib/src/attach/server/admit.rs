@@ -194,7 +194,7 @@ impl Attach {
         let connection = self.connections.get(&id).context("the connection is gone")?;
         let welcome = emit(&Greeting::Welcome { token, qpns: qpns.to_vec() });
         connection.packets.send(&welcome, &[memory.as_fd(), theirs.as_fd()])?;
-        poller.add(&bell, FIRST_TOKEN + 2 * u64::from(id) + 1, Interest::Read).context("epoll")?;
+        poller.add(&bell, FIRST_TOKEN + 2 * u64::from(id) + 1, Interest::New).context("epoll")?;
         rings.reader.sleeps();
         // What the port is like is the first thing to tell.
         let untold = 1 << record::event_code(PortEvent::Down);

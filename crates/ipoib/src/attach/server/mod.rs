@@ -202,7 +202,7 @@ impl Attach {
             self.listen(now, id, lab, poller);
             return Heard::Nothing;
         }
-        if self.driver(id).is_some_and(|driver| !driver.bell.drain()) {
+        if self.driver(id).is_some_and(|driver| !driver.bell.hear(ready.error)) {
             self.close(now, id, lab, poller);
             return Heard::Nothing;
         }
