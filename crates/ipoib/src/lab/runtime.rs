@@ -24,7 +24,7 @@ use crate::{
     os::{
         clock,
         poller::{Interest, Poller, Ready},
-        priority::Priority,
+        priority::{Carrier, Priority},
         signals::{Signal, Signals},
         space::{HostSpace, drop_together},
         wake::Waker,
@@ -175,8 +175,9 @@ impl Runtime {
         }
         self.udp.send();
         self.sysfs.handle_timeout(now, self.lab.fabric());
-        let long = self.faces.take_long() | self.attach.as_mut().is_some_and(Attach::take_long);
-        self.priority.adapt(now, long);
+        let own = self.faces.take_long().then_some(Carrier::Alone);
+        let drivers = self.attach.as_mut().is_some_and(Attach::take_long).then_some(Carrier::Several);
+        self.priority.adapt(now, own.or(drivers));
         Ok(turn)
     }
 

@@ -19,7 +19,7 @@ use crate::{
     os::{
         clock, notify,
         poller::{Interest, Poller, Ready},
-        priority::Priority,
+        priority::{Carrier, Priority},
         signals::{Signal, Signals},
         tap::MAX_READ,
     },
@@ -143,7 +143,7 @@ impl Process {
         let end = self.flush(now)?;
         if let Some(interfaces) = &mut self.interfaces {
             interfaces.faces.flush(&mut self.pool);
-            self.priority.adapt(now, interfaces.faces.take_long());
+            self.priority.adapt(now, interfaces.faces.take_long().then_some(Carrier::Several));
         }
         if let Some(port) = self.link.port() {
             port.let_go();
