@@ -2,7 +2,6 @@
 //!
 //! An eventfd would do, were it not for its flags, which belong to both who hold it: whoever takes non-blocking away
 //! makes the other wait for ever. Of a socket each call says for itself that it does not wait.
-
 //!
 //! To hear a bell costs nothing but the waiting: a poller tells of each ring once ([`Interest::New`]), so what lies in the
 //! socket need not be taken out for it to be heard again, only before the socket is full.
