@@ -17,15 +17,15 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair, sockopt},
 };
 
 #[cfg(doc)]
 use super::poller::Interest;
 
-/// So many times a bell is heard before what lies in it is taken out. It has room for some 270 rings with the kernel's
-/// usual size of a socket, and a far end that keeps to the rules rings it a few times at most until it is heard.
-const TAKEN_OUT: u32 = 32;
+/// Room that is kept for each time a bell is heard, in bytes as the kernel counts them for a socket. A ring takes some 800,
+/// and a far end that keeps to the rules rings a few times at most until it is heard.
+const ROOM: usize = 6 << 10;
 
 /// One end: what is rung here is heard at the other. Clones are the same end.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Bell(Arc<End>);
 struct End {
     socket: OwnedFd,
     heard: AtomicU32,
+    /// What lies in it is taken out every so many times it is heard, before it is full.
+    every: u32,
 }
 
 impl Bell {
@@ -52,8 +54,8 @@ impl Bell {
 
     /// A poller has told that the far end rang, or `hung_up`; false if the far end has gone.
     pub fn hear(&self, hung_up: bool) -> bool {
-        let heard = self.0.heard.fetch_add(1, Ordering::Relaxed);
-        !hung_up && (heard % TAKEN_OUT != TAKEN_OUT - 1 || self.drain())
+        let is_time = self.0.heard.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.0.every);
+        !hung_up && (!is_time || self.drain())
     }
 
     /// Takes out what lies in our end; false if the far end has gone. A far end that rings without a pause is heard
@@ -68,7 +70,10 @@ impl Bell {
 
 impl From<OwnedFd> for Bell {
     fn from(socket: OwnedFd) -> Self {
-        Self(Arc::new(End { socket, heard: AtomicU32::new(0) }))
+        // Both ends are made alike, with the size that this machine gives to all.
+        let room = sockopt::socket_send_buffer_size(&socket).unwrap_or(0);
+        let every = u32::try_from(room / ROOM).unwrap_or(u32::MAX).max(1);
+        Self(Arc::new(End { socket, heard: AtomicU32::new(0), every }))
     }
 }
 
@@ -133,5 +138,22 @@ mod tests {
         drop(ours);
         let told: Vec<_> = poller.wait(Some(Instant::ZERO)).unwrap().collect();
         assert!(told.iter().any(|ready| !theirs.hear(ready.error)), "{told:?}");
+    }
+
+    #[test]
+    fn a_bell_with_little_room_is_emptied_in_time() {
+        let (ours, theirs) = Bell::pair().unwrap();
+        for end in [&ours, &theirs] {
+            sockopt::set_socket_send_buffer_size(end, 1).unwrap();
+        }
+        let [ours, theirs] = [ours, theirs].map(|end| Bell::from(end.as_fd().try_clone_to_owned().unwrap()));
+        let mut poller = Poller::new().unwrap();
+        poller.add(&theirs, 1, Interest::New).unwrap();
+        for n in 0..1000 {
+            ours.ring();
+            let told: Vec<_> = poller.wait(Some(Instant::ZERO)).unwrap().collect();
+            assert_eq!(told.len(), 1, "ring {n} is lost");
+            assert!(theirs.hear(told[0].error));
+        }
     }
 }

@@ -180,7 +180,7 @@ struct Victim {
 impl Victim {
     /// What `ipoib up` does when its bell or its connection has something.
     fn turn(&mut self) -> Result<(), Lost> {
-        self.port.bell().drain();
+        self.port.bell().hear(false);
         for _ in 0..128 {
             let Some(said) = self.port.read(&mut self.pool)? else { break };
             self.take(said)?;
