@@ -103,6 +103,18 @@ impl Payload {
         self.end = self.end.min(self.start.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
     }
 
+    /// Takes `n` more bytes behind the window into it, whatever they are. False, and nothing happens, if the buffer ends
+    /// before.
+    #[inline]
+    pub fn extend(&mut self, n: usize) -> bool {
+        let end = self.end as usize + n;
+        let fits = end <= self.buffer.bytes().len();
+        if fits {
+            self.end = u32::try_from(end).expect("buffers are below 4 GiB");
+        }
+        fits
+    }
+
     /// Puts `head` in front of the window: in place if nobody shares the buffer and there is room, else
     /// into a new buffer.
     #[inline]
@@ -304,6 +316,14 @@ mod tests {
         assert!(!is_back.load(core::sync::atomic::Ordering::Relaxed));
         Pool::new(8, 1).recycle(lent);
         assert!(is_back.load(core::sync::atomic::Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_window_grows_as_far_as_its_buffer_reaches() {
+        let mut payload = Payload::with_headroom(0, b"data and more");
+        payload.truncate(4);
+        assert!(payload.extend(9) && !payload.extend(1) && !payload.extend(usize::MAX / 2));
+        assert_eq!(&*payload, b"data and more");
     }
 
     #[test]

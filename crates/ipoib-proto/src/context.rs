@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use ib_wire::{offload::Offload, time::Instant, ud::UdSend};
+use ib_wire::{ipoib::Header, offload::Offload, time::Instant, ud::UdSend};
 use tracing::{debug, info, trace};
 
 use crate::{Config, Counters, Drop, Event, HostFrame, Output, chance::Chance, timer::Timers};
@@ -36,14 +36,19 @@ impl Context {
 
     /// Discards a packet.
     pub(crate) fn discard(&mut self, reason: Drop) {
-        self.counters.drops.count(reason);
-        trace!(interface = %self.config.name, reason = reason.name(), "drop");
+        self.discard_all(reason, 1);
+    }
+
+    /// Discards so many packets: those that a large send stands for.
+    pub(crate) fn discard_all(&mut self, reason: Drop, packets: u64) {
+        self.counters.drops.count(reason, packets);
+        trace!(interface = %self.config.name, reason = reason.name(), packets, "drop");
     }
 
     /// Hands a datagram to the port.
     #[inline]
     pub(crate) fn send(&mut self, datagram: UdSend, multicast: bool) {
-        let (packets, bytes) = on_link(datagram.payload.len().saturating_sub(4), &datagram.offload);
+        let (packets, bytes) = on_link(datagram.payload.len().saturating_sub(Header::LEN), &datagram.offload);
         self.counters.tx_packets += packets;
         self.counters.tx_bytes += bytes;
         self.counters.tx_multicast += if multicast { packets } else { 0 };
@@ -98,9 +103,15 @@ impl Context {
     }
 }
 
+/// Packets that a payload stands for, its IPoIB header in place.
+#[inline]
+pub(crate) fn packets(payload: &[u8], offload: &Offload) -> u64 {
+    on_link(payload.len().saturating_sub(Header::LEN), offload).0
+}
+
 /// Packets and bytes on the link for `len` bytes from the IP header on.
 #[inline]
-fn on_link(len: usize, offload: &Offload) -> (u64, u64) {
+pub(crate) fn on_link(len: usize, offload: &Offload) -> (u64, u64) {
     let Some(segments) = &offload.segments else { return (1, len as u64) };
     let (count, last) = segments.count(len);
     let whole = segments.packet();

@@ -111,8 +111,8 @@ impl Drops {
         self.sum("rx_")
     }
 
-    pub(crate) const fn count(&mut self, reason: Drop) {
-        self.0[reason as usize] += 1;
+    pub(crate) const fn count(&mut self, reason: Drop, packets: u64) {
+        self.0[reason as usize] += packets;
     }
 
     fn sum(&self, prefix: &str) -> u64 {
@@ -139,9 +139,9 @@ mod tests {
     fn every_reason_has_its_own_counter_and_direction() {
         let mut drops = Drops::default();
         for reason in Drop::ALL {
-            drops.count(*reason);
-            assert_eq!(drops.get(*reason), 1, "{}", reason.name());
+            drops.count(*reason, 2);
+            assert_eq!(drops.get(*reason), 2, "{}", reason.name());
         }
-        assert_eq!(drops.tx() + drops.rx(), Drop::ALL.len() as u64);
+        assert_eq!(drops.tx() + drops.rx(), 2 * Drop::ALL.len() as u64);
     }
 }

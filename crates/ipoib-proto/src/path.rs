@@ -165,7 +165,7 @@ impl Paths {
         let Some(path) = self.table.get_mut(id) else { return Err(packet) };
         let ask = match path.state {
             State::Failed { until, .. } if until > cx.now => {
-                cx.discard(Drop::TxPathFailed);
+                cx.discard_all(Drop::TxPathFailed, packet.packets());
                 return Ok(());
             }
             State::Failed { .. } => true,

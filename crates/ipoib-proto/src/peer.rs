@@ -62,16 +62,16 @@ impl Peers {
         }
     }
 
-    /// Whom a frame of the host is for; it counts as used.
+    /// Whom so many packets of the host are for; it counts as used.
     #[inline]
-    pub(crate) fn destination(&mut self, now: Instant, mac: Mac) -> Option<(Id, &mut Peer)> {
+    pub(crate) fn destination(&mut self, now: Instant, mac: Mac, packets: u64) -> Option<(Id, &mut Peer)> {
         let id = *self.by_mac.get(&mac_key(mac))?;
         let peer = self.used(now, id)?;
-        peer.tx += 1;
+        peer.tx += packets;
         Some((id, peer))
     }
 
-    /// Whom a datagram came from; it counts as used.
+    /// Whom so many packets came from; it counts as used.
     #[inline]
     pub(crate) fn source(
         &mut self,
@@ -79,13 +79,14 @@ impl Peers {
         gid: Option<Gid>,
         slid: Lid,
         qpn: Qpn,
+        packets: u64,
     ) -> Option<(Id, &Peer)> {
         let id = match gid {
             Some(gid) => *self.by_addr.get(&(gid, qpn))?,
             None => *self.by_source.get(&source_key(slid, qpn))?,
         };
         let peer = self.used(now, id)?;
-        peer.rx += 1;
+        peer.rx += packets;
         Some((id, peer))
     }
 
@@ -379,7 +380,7 @@ mod tests {
             s.learn(n, n.to_le_bytes()[0]);
         }
         let first = s.peers.mac_of(addr(1));
-        assert!(s.peers.destination(Instant::from_secs(1), first).is_some());
+        assert!(s.peers.destination(Instant::from_secs(1), first, 1).is_some());
         s.learn(5, 5);
         assert!(s.peers.by_addr(addr(1)).is_some() && s.peers.by_addr(addr(2)).is_none());
         assert!(!s.peers.knows_ip(v4(2)));
@@ -417,10 +418,10 @@ mod tests {
         let (a, b) = (s.learn(1, 1), s.learn(2, 2));
         assert_eq!(s.peers.bind_source(a, Lid(7)), None);
         assert_eq!(s.peers.bind_source(b, Lid(7)), Some(addr(1).gid));
-        let found = s.peers.source(Instant::ZERO, None, Lid(7), Qpn::new(0x48)).unwrap().1.addr;
+        let found = s.peers.source(Instant::ZERO, None, Lid(7), Qpn::new(0x48), 1).unwrap().1.addr;
         assert_eq!(found, addr(2));
         assert_eq!(s.peers.bind_source(a, Lid(8)), None);
-        assert!(s.peers.source(Instant::ZERO, None, Lid(8), Qpn::new(0x48)).is_some());
+        assert!(s.peers.source(Instant::ZERO, None, Lid(8), Qpn::new(0x48), 1).is_some());
     }
 
     #[test]

@@ -8,7 +8,10 @@ use ib_wire::{
     payload::Payload,
 };
 
-use crate::{Drop, context::Context};
+use crate::{
+    Drop,
+    context::{Context, packets},
+};
 
 /// A packet that waits, its IPoIB header in place.
 #[derive(Debug)]
@@ -21,6 +24,13 @@ pub(crate) struct Waiting {
     pub(crate) payload: Payload,
     /// What is still to be done to them.
     pub(crate) offload: Offload,
+}
+
+impl Waiting {
+    /// How many it stands for.
+    pub(crate) fn packets(&self) -> u64 {
+        packets(&self.payload, &self.offload)
+    }
 }
 
 /// A bounded queue. Its bytes count in `Context::pending_bytes` too.
@@ -39,11 +49,10 @@ impl Queue {
         while !self.packets.is_empty()
             && (self.packets.len() >= limit || self.bytes + len > cx.config.queue_bytes)
         {
-            self.pop(cx);
-            cx.discard(full);
+            self.discard_oldest(cx, full);
         }
         if cx.pending_bytes + len > cx.config.max_pending_bytes {
-            return cx.discard(Drop::TxPendingFull);
+            return cx.discard_all(Drop::TxPendingFull, packet.packets());
         }
         self.bytes += len;
         cx.pending_bytes += len;
@@ -60,8 +69,14 @@ impl Queue {
 
     /// Discards all.
     pub(crate) fn clear(&mut self, cx: &mut Context, reason: Drop) {
-        while self.pop(cx).is_some() {
-            cx.discard(reason);
+        while !self.is_empty() {
+            self.discard_oldest(cx, reason);
+        }
+    }
+
+    fn discard_oldest(&mut self, cx: &mut Context, reason: Drop) {
+        if let Some(packet) = self.pop(cx) {
+            cx.discard_all(reason, packet.packets());
         }
     }
 
@@ -85,6 +100,7 @@ impl Queue {
 mod tests {
     use ib_wire::{
         addr::{Guid, PKey},
+        offload::{SegmentKind, Segments},
         time::Instant,
     };
 
@@ -112,5 +128,20 @@ mod tests {
         assert_eq!((b.len(), cx.counters.drops.get(Drop::TxPendingFull)), (0, 1));
         a.clear(&mut cx, Drop::TxFlushed);
         assert_eq!((cx.pending_bytes, cx.counters.drops.get(Drop::TxFlushed)), (0, 1));
+    }
+
+    #[test]
+    fn a_large_send_is_lost_as_the_packets_it_stands_for() {
+        let config = Config::new("ib0", Guid(1), Qpn::new(2), PKey::DEFAULT_FULL);
+        let mut cx = Context::new(config, 0, Instant::ZERO);
+        let mut queue = Queue::default();
+        let segments = Segments { kind: SegmentKind::Udp, size: 64, header: 28, ecn: false };
+        let mut large = packet(4 + 28 + 10 * 64);
+        large.offload.segments = Some(segments);
+        queue.push(&mut cx, 1, Drop::TxPathQueueFull, large);
+        queue.push(&mut cx, 1, Drop::TxPathQueueFull, packet(20));
+        queue.clear(&mut cx, Drop::TxFlushed);
+        let lost = |reason| cx.counters.drops.get(reason);
+        assert_eq!((lost(Drop::TxPathQueueFull), lost(Drop::TxFlushed)), (10, 1));
     }
 }

@@ -13,6 +13,7 @@ use ib_wire::{
 
 use crate::{
     Drop, HostFrame, Interface,
+    context::packets,
     host::{
         arp, discovery,
         frame::{self, Kind},
@@ -28,6 +29,8 @@ struct Inbound {
     src: Option<HwAddr>,
     src_qp: ib_wire::addr::Qpn,
     ethertype: EtherType,
+    /// How many it stands for.
+    packets: u64,
     body: Payload,
     offload: Offload,
 }
@@ -36,15 +39,16 @@ impl Interface {
     /// Hands a datagram to the host. What needs no translation is not looked at beyond its first bytes.
     #[inline]
     pub(crate) fn receive(&mut self, datagram: UdReceived) {
+        let packets = packets(&datagram.payload, &datagram.offload);
         if !self.carrier.is_up() {
-            return self.cx.discard(Drop::RxDown);
+            return self.cx.discard_all(Drop::RxDown, packets);
         }
         if self.is_own_echo(&datagram) {
-            self.cx.counters.rx_own_echo += 1;
+            self.cx.counters.rx_own_echo += packets;
             return;
         }
         if datagram.pkey.partition() != self.local.pkey.partition() {
-            return self.cx.discard(Drop::RxWrongPartition);
+            return self.cx.discard_all(Drop::RxWrongPartition, packets);
         }
         let Ok((Header { ethertype }, packet)) = Header::parse(&datagram.payload) else {
             return self.cx.discard(Drop::RxRunt);
@@ -52,8 +56,8 @@ impl Interface {
         let group = datagram.grh.as_ref().and_then(|grh| grh.dgid.multicast());
         let multicast = group.is_some() || datagram.dlid.is_multicast();
         // Several groups may share a LID; without a GRH nobody can tell which is meant.
-        if multicast && !group.is_some_and(|mgid| self.groups.receives(mgid)) {
-            return self.cx.discard(Drop::RxNotMember);
+        if multicast && !group.is_some_and(|mgid| self.groups.receives(mgid, packets)) {
+            return self.cx.discard_all(Drop::RxNotMember, packets);
         }
         let Some(kind) = frame::classify(ethertype, packet) else {
             return self.cx.discard(Drop::RxUnsupportedProtocol);
@@ -64,6 +68,7 @@ impl Interface {
             src: datagram.grh.as_ref().map(|grh: &Grh| HwAddr::new(datagram.src_qp, grh.sgid)),
             src_qp: datagram.src_qp,
             ethertype,
+            packets,
             body: datagram.payload,
             offload: datagram.offload,
         };
@@ -166,7 +171,7 @@ impl Interface {
     #[inline]
     fn sender(&mut self, inbound: &Inbound) -> Mac {
         let gid = inbound.src.map(|src| src.gid);
-        let found = self.peers.source(self.cx.now, gid, inbound.slid, inbound.src_qp);
+        let found = self.peers.source(self.cx.now, gid, inbound.slid, inbound.src_qp, inbound.packets);
         let Some((id, peer)) = found else { return self.stranger(inbound) };
         let (mac, known) = (peer.mac, peer.lid);
         if known != inbound.slid
@@ -179,7 +184,7 @@ impl Interface {
 
     /// A stand-in for a sender that is not remembered.
     fn stranger(&mut self, inbound: &Inbound) -> Mac {
-        self.cx.counters.rx_unknown_source += 1;
+        self.cx.counters.rx_unknown_source += inbound.packets;
         if let Some(src) = inbound.src {
             return self.peers.mac_of(src);
         }

@@ -13,6 +13,7 @@ use ib_wire::{
 use crate::{
     Drop, Interface, Output,
     announce::with_header,
+    context::{on_link, packets},
     host::{
         arp, discovery,
         frame::{self, ETHERNET, Kind},
@@ -31,13 +32,13 @@ impl Interface {
     #[inline]
     pub(crate) fn transmit(&mut self, mut packet: Payload, offload: Offload) {
         let Some((to, ethertype)) = frame::read(&packet) else { return self.cx.discard(Drop::TxRunt) };
-        if !self.carrier.is_up() {
-            return self.cx.discard(Drop::TxNoCarrier);
-        }
         packet.trim_front(ETHERNET);
+        if !self.carrier.is_up() {
+            return self.cx.discard_all(Drop::TxNoCarrier, on_link(packet.len(), &offload).0);
+        }
         let len = offload.segments.map_or(packet.len(), |segments| segments.packet());
         if len > usize::from(self.ip_mtu) {
-            return self.cx.discard(Drop::TxTooLong);
+            return self.cx.discard_all(Drop::TxTooLong, on_link(packet.len(), &offload).0);
         }
         match frame::classify(ethertype, &packet) {
             Some(Kind::Plain) if to.is_multicast() => self.transmit_multicast(to, ethertype, packet, offload),
@@ -67,10 +68,11 @@ impl Interface {
     #[inline]
     fn transmit_unicast(&mut self, to: Mac, payload: Payload, offload: Offload) {
         let Self { cx, peers, paths, sa, local, .. } = self;
-        let Some((id, peer)) = peers.destination(cx.now, to) else {
+        let packets = packets(&payload, &offload);
+        let Some((id, peer)) = peers.destination(cx.now, to, packets) else {
             return match self.recall(to) {
                 true => self.transmit_unicast(to, payload, offload),
-                false => self.unknown(to),
+                false => self.unknown(to, packets),
             };
         };
         let (addr, path) = (peer.addr, peer.path);
@@ -216,8 +218,8 @@ impl Interface {
     }
 
     /// The host sends to an address that stands for nobody: it is made to ask again, but not at every packet.
-    fn unknown(&mut self, mac: Mac) {
-        self.cx.discard(Drop::TxUnknownPeer);
+    fn unknown(&mut self, mac: Mac, packets: u64) {
+        self.cx.discard_all(Drop::TxUnknownPeer, packets);
         let now = self.cx.now;
         if self.forgotten.is_none_or(|(last, at)| last != mac || now.since(at) >= FORGET_AGAIN) {
             self.forgotten = Some((mac, now));

@@ -158,8 +158,9 @@ impl Groups {
             }
         }
         cx.counters.joins += 1;
-        while let Some(Waiting { payload, offload, dest_qp, .. }) = group.queue.pop(cx) {
-            group.tx += 1;
+        while let Some(waiting) = group.queue.pop(cx) {
+            group.tx += waiting.packets();
+            let Waiting { payload, offload, dest_qp, .. } = waiting;
             cx.send(UdSend { to, dest_qp, qkey, payload, offload }, true);
         }
         if bits == JoinState::FULL {

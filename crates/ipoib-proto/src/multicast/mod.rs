@@ -24,7 +24,7 @@ use ib_wire::{
 use crate::{
     Drop, GroupSnapshot,
     broadcast::{Link, Local},
-    context::Context,
+    context::{Context, packets},
     lru::{Id, Lru},
     map::{Map, map},
     queue::Waiting,
@@ -161,17 +161,18 @@ impl Groups {
         (mgid, ip): (MulticastGid, Option<IpAddr>),
         (payload, offload): (Payload, Offload),
     ) {
+        let packets = packets(&payload, &offload);
         let id = match self.ids.get(&mgid).copied() {
             Some(id) => id,
             None if self.has_room(cx) => self.open(cx, mgid),
-            None => return cx.discard(Drop::TxTooManyGroups),
+            None => return cx.discard_all(Drop::TxTooManyGroups, packets),
         };
         let (Some(group), Some(link)) = (self.table.touch(id), &self.link) else {
-            return cx.discard(Drop::TxNoCarrier);
+            return cx.discard_all(Drop::TxNoCarrier, packets);
         };
         group.last_used = cx.now;
         if let Some(to) = group.to {
-            group.tx += 1;
+            group.tx += packets;
             let datagram = UdSend { to, dest_qp: Qpn::MULTICAST, qkey: link.qkey, payload, offload };
             return cx.send(datagram, true);
         }
@@ -180,7 +181,7 @@ impl Groups {
                 return self.send_to_routers(cx, sa, local, ip, (payload, offload));
             }
             State::Waiting { until } if until > cx.now && group.given_up() => {
-                return cx.discard(Drop::TxGroupFailed);
+                return cx.discard_all(Drop::TxGroupFailed, packets);
             }
             _ => {}
         }
@@ -192,9 +193,9 @@ impl Groups {
         self.join_if_wanted(cx, sa, local, id);
     }
 
-    /// True if the host takes packets of `mgid`; counts one.
+    /// True if the host takes packets of `mgid`; counts as many.
     #[inline]
-    pub(crate) fn receives(&mut self, mgid: MulticastGid) -> bool {
+    pub(crate) fn receives(&mut self, mgid: MulticastGid, packets: u64) -> bool {
         // What comes to a group mostly comes to the broadcast group.
         let is_meant = |id: &Id| self.table.get(*id).is_some_and(|group| group.mgid == mgid);
         let id = self.broadcast.filter(is_meant).or_else(|| self.ids.get(&mgid).copied());
@@ -202,7 +203,7 @@ impl Groups {
         else {
             return false;
         };
-        group.rx += 1;
+        group.rx += packets;
         true
     }
 
@@ -343,7 +344,7 @@ impl Groups {
                 cx.counters.tx_to_routers += 1;
                 self.send(cx, sa, local, (mgid, None), packet);
             }
-            None => cx.discard(Drop::TxNoGroup),
+            None => cx.discard_all(Drop::TxNoGroup, packets(&packet.0, &packet.1)),
         }
     }
 

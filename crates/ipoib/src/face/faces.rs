@@ -5,12 +5,16 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result};
 use ib_lab::{InterfaceId, ToHost};
 use ib_wire::{
-    offload::Offload,
+    offload::SegmentKind,
     payload::{Payload, Pool},
 };
 use ipoib_proto::{CarrierReason, Event, HostFrame};
 
-use super::{Face, LONG, Told, frame, merge::Fate, story};
+use super::{
+    Face, LONG, Told,
+    bundle::{Frame, Sent, bundle},
+    frame, story,
+};
 use crate::os::{
     poller::{Interest, Poller},
     space::drop_together,
@@ -22,8 +26,6 @@ pub(crate) struct Faces {
     all: Vec<Face>,
     /// Carrier of every interface, as last told.
     carriers: Vec<CarrierReason>,
-    /// Those for whom something waits.
-    gathering: Vec<InterfaceId>,
     /// A long frame has passed since that was asked last.
     long: bool,
     /// Descriptors: of interface i `first + 2 * i`, and one more for what the kernel tells.
@@ -41,18 +43,38 @@ impl Face {
         frame.body
     }
 
-    /// Hands the host what waits for it, if something does.
-    fn write_waiting(&mut self, pool: &mut Pool) {
-        if self.merger.is_empty() {
-            return;
+    /// The next frame of the host, in this space or else in a buffer of the pool's.
+    #[inline]
+    fn read(&mut self, poller: &Poller, pool: &mut Pool, mut space: Option<Payload>) -> Option<Frame> {
+        loop {
+            let mut space = space.take().unwrap_or_else(|| frame::space(pool.take()));
+            match self.tap.read(space.make_mut()) {
+                Ok(Some(len)) => {
+                    self.long = len >= LONG;
+                    match frame::received(space, len) {
+                        Some(frame) => return Some(frame),
+                        None => self.counters.bad_frame += 1,
+                    }
+                }
+                Ok(None) => {
+                    pool.recycle(space);
+                    return None;
+                }
+                Err(error) => {
+                    tracing::warn!(interface = %self.plan.name, %error, "reading the TAP");
+                    let _ = poller.remove(self.tap.as_fd());
+                    pool.recycle(space);
+                    return None;
+                }
+            }
         }
-        let written = self.merger.write(|pieces| self.tap.write_vectored(pieces));
-        let waited = self.merger.drain();
-        if written.is_some_and(|written| written.is_err()) {
-            self.counters.host_refused += waited.len() as u64;
-        }
-        waited.for_each(|frame| pool.recycle(frame.body));
     }
+}
+
+/// True of a frame that was long when its host sent it, not put together from many.
+fn is_long(frame: &HostFrame) -> bool {
+    let small = frame.offload.segments.is_some_and(|how| how.kind == SegmentKind::Udp && how.size < 1000);
+    frame.body.len() >= LONG && !small
 }
 
 /// What a descriptor of a face is for.
@@ -72,7 +94,7 @@ impl Faces {
             poller.add(face.monitor.as_fd(), token + 1, Interest::Read).context("epoll")?;
         }
         let carriers = vec![CarrierReason::AdminDown; all.len()];
-        Ok(Self { all, carriers, gathering: Vec::new(), long: false, first })
+        Ok(Self { all, carriers, long: false, first })
     }
 
     /// Which face a number of the poller's belongs to.
@@ -105,38 +127,30 @@ impl Faces {
         self.all[id.0].long
     }
 
-    /// The next frame that the host sends, in this space or else in a buffer of the pool's.
+    /// What the host sends next, in this space or else in a buffer of the pool's: a frame, or datagrams of one flow that
+    /// are carried as one. At most `most` frames are read; the last may be left for the next call.
     pub(crate) fn read(
         &mut self,
         id: InterfaceId,
         poller: &Poller,
         pool: &mut Pool,
-        mut space: Option<Payload>,
-    ) -> Option<(Payload, Offload)> {
+        space: Option<Payload>,
+        most: usize,
+    ) -> Option<Sent> {
         let face = &mut self.all[id.0];
-        loop {
-            let mut space = space.take().unwrap_or_else(|| frame::space(pool.take()));
-            match face.tap.read(space.make_mut()) {
-                Ok(Some(len)) => {
-                    face.long = len >= LONG;
-                    self.long |= face.long;
-                    match frame::received(space, len) {
-                        Some(frame) => return Some(frame),
-                        None => face.counters.bad_frame += 1,
-                    }
-                }
-                Ok(None) => {
-                    pool.recycle(space);
-                    return None;
-                }
-                Err(error) => {
-                    tracing::warn!(interface = %face.plan.name, %error, "reading the TAP");
-                    let _ = poller.remove(face.tap.as_fd());
-                    pool.recycle(space);
-                    return None;
-                }
-            }
-        }
+        let bundles = space.is_none() && face.tap.offloads().uso;
+        let apart = face.apart.take();
+        let first = apart.or_else(|| face.read(poller, pool, space))?;
+        let most = if bundles { most } else { 1 };
+        let (sent, apart) = bundle(first, most, pool, |pool| face.read(poller, pool, None));
+        face.apart = apart;
+        self.long |= face.long;
+        Some(sent)
+    }
+
+    /// True if a frame of the host has been read already.
+    pub(crate) fn has_read(&self, id: InterfaceId) -> bool {
+        self.all[id.0].apart.is_some()
     }
 
     /// The next thing that the kernel tells.
@@ -159,7 +173,10 @@ impl Faces {
     pub(crate) fn carry_out(&mut self, id: InterfaceId, what: ToHost, pool: &mut Pool) {
         let face = &mut self.all[id.0];
         match what {
-            ToHost::Frame(frame) => pool.recycle(face.write(frame)),
+            ToHost::Frame(frame) => {
+                self.long |= is_long(&frame);
+                pool.recycle(face.write(frame));
+            }
             ToHost::Carrier { on, reason } => {
                 if on != self.carriers[id.0].is_up() {
                     face.set_carrier(on);
@@ -175,34 +192,6 @@ impl Faces {
                 }
                 story::interface(&face.plan, &event);
             }
-        }
-    }
-
-    /// The same, but datagrams of one flow may wait for those that follow them, until [`flush`](Self::flush).
-    #[inline]
-    pub(crate) fn gather(&mut self, id: InterfaceId, what: ToHost, pool: &mut Pool) {
-        let ToHost::Frame(frame) = what else { return self.carry_out(id, what, pool) };
-        self.long |= frame.body.len() >= LONG;
-        let face = &mut self.all[id.0];
-        let fate = if face.tap.offloads().uso { face.merger.judge(&frame) } else { Fate::Write };
-        if fate != Fate::Wait {
-            face.write_waiting(pool);
-        }
-        match fate {
-            Fate::Write => pool.recycle(face.write(frame)),
-            Fate::Wait | Fate::WaitAnew => {
-                if face.merger.is_empty() {
-                    self.gathering.push(id);
-                }
-                face.merger.keep(frame);
-            }
-        }
-    }
-
-    /// Writes what waits: the burst is over.
-    pub(crate) fn flush(&mut self, pool: &mut Pool) {
-        while let Some(id) = self.gathering.pop() {
-            self.all[id.0].write_waiting(pool);
         }
     }
 

@@ -64,7 +64,7 @@ pub(crate) fn make(plan: FacePlan, maker: Maker) -> Result<Face> {
         turn: 0,
         had_more: false,
         long: false,
-        merger: super::merge::Merger::default(),
+        apart: None,
         counters: FaceCounters::default(),
     })
 }

@@ -3,10 +3,10 @@
 //! What is here knows neither fabric nor port. A lab has the faces of all its hosts, a driver process those of its
 //! one port; what both do with them is the same, and is here.
 
+mod bundle;
 mod faces;
 mod frame;
 mod make;
-mod merge;
 mod rows;
 mod story;
 mod told;
@@ -19,7 +19,7 @@ use ib_wire::addr::{HwAddr, Mac};
 use ipoib_proto::Interface;
 
 #[cfg(any(test, feature = "hostile"))]
-pub(crate) use self::written::Written;
+pub(crate) use self::written::write as written;
 pub(crate) use self::{
     faces::{Faces, Spoke},
     frame::BEFORE_IP,
@@ -119,8 +119,8 @@ pub(crate) struct Face {
     had_more: bool,
     /// The last of them was long.
     long: bool,
-    /// Datagrams on their way to the host.
-    merger: merge::Merger,
+    /// A frame that was read and has not been carried: it did not go with those before it.
+    apart: Option<bundle::Frame>,
     counters: FaceCounters,
 }
 

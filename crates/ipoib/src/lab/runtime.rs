@@ -274,11 +274,11 @@ impl Runtime {
         let most = self.faces.most(id, self.turns, self.burst);
         let mut count = 0;
         while count < most
-            && let Some((payload, offload)) = self.faces.read(id, &self.poller, &mut self.pool, None)
+            && let Some(sent) = self.faces.read(id, &self.poller, &mut self.pool, None, most - count)
         {
-            self.lab.handle_host_frame(now, id, payload, offload);
+            self.lab.handle_host_frame(now, id, sent.payload, sent.offload);
             self.carry_out();
-            count += 1;
+            count += sent.count;
         }
         self.faces.had(id, self.turns, count);
         self.flush();
@@ -309,17 +309,16 @@ impl Runtime {
         self.flush();
     }
 
-    /// Carries out everything that the lab put out, and what waited for more.
+    /// Carries out everything that the lab put out.
     fn flush(&mut self) {
         self.carry_out();
-        self.faces.flush(&mut self.pool);
         self.sysfs.flush(self.lab.fabric());
     }
 
     fn carry_out(&mut self) {
         while let Some(output) = self.lab.poll_output() {
             match output {
-                Output::Host { interface, what } => self.faces.gather(interface, what, &mut self.pool),
+                Output::Host { interface, what } => self.faces.carry_out(interface, what, &mut self.pool),
                 Output::Client { client, notice } => {
                     if let Some(attach) = &mut self.attach {
                         attach.deliver(client, notice, &self.lab, &mut self.pool);

@@ -142,7 +142,6 @@ impl Process {
         }
         let end = self.flush(now)?;
         if let Some(interfaces) = &mut self.interfaces {
-            interfaces.faces.flush(&mut self.pool);
             self.priority.adapt(now, interfaces.faces.take_long().then_some(Carrier::Several));
         }
         if let Some(port) = self.link.port() {
@@ -347,20 +346,21 @@ impl Process {
         let most = self.interfaces.as_ref().map_or(0, |i| i.faces.most(id, self.turns, burst));
         let mut count = 0;
         while count < most {
-            let Some(interfaces) = self.interfaces.as_mut().filter(|i| i.listens) else { break };
+            let goes_on = |i: &&mut Interfaces| i.listens || i.faces.has_read(id);
+            let Some(interfaces) = self.interfaces.as_mut().filter(goes_on) else { break };
             // Long frames are read to where the fabric reads them.
             let port = self.link.port().filter(|_| interfaces.faces.sends_long(id));
             let space = match port.map(|port| port.space(face::BEFORE_IP, MAX_READ)).transpose() {
                 Ok(space) => space.flatten(),
                 Err(lost) => return self.lost(now, lost),
             };
-            let frame = interfaces.faces.read(id, &self.poller, &mut self.pool, space);
-            let Some((payload, offload)) = frame else { break };
-            interfaces.engines.handle_host_frame(now, id, payload, offload);
+            let sent = interfaces.faces.read(id, &self.poller, &mut self.pool, space, most - count);
+            let Some(sent) = sent else { break };
+            interfaces.engines.handle_host_frame(now, id, sent.payload, sent.offload);
             if let Some(end) = self.flush(now)? {
                 return Ok(Some(end));
             }
-            count += 1;
+            count += sent.count;
         }
         if let Some(interfaces) = &mut self.interfaces {
             interfaces.faces.had(id, self.turns, count);
@@ -394,7 +394,7 @@ impl Process {
         let Interfaces { engines, faces, backlog, listens, told_up, .. } = interfaces;
         while let Some(output) = engines.poll_output() {
             match output {
-                DriverOutput::Host { interface, what } => faces.gather(interface, what, &mut self.pool),
+                DriverOutput::Host { interface, what } => faces.carry_out(interface, what, &mut self.pool),
                 DriverOutput::Port { interface, request } => backlog.push_back((interface, request)),
             }
         }

@@ -132,30 +132,50 @@ impl Layout {
         put(packet, 10, Sum::ZERO.with(&packet[..self.transport]).finish());
     }
 
+    /// Where in the transport header the checksum is.
+    pub(super) const fn sum_at(&self) -> usize {
+        if self.is_udp() { 6 } else { 16 }
+    }
+
     /// Length and checksum.
     pub(super) fn put_udp(&self, packet: &mut [u8]) {
+        self.put_udp_len(packet);
+        self.put_sum(packet);
+    }
+
+    fn put_udp_len(&self, packet: &mut [u8]) {
         put(packet, self.transport + 4, word(packet.len() - self.transport));
-        self.put_sum(packet, 6);
     }
 
     /// Sequence number, `advance` further on, flags without those in `cleared`, checksum.
     pub(super) fn put_tcp(&self, packet: &mut [u8], advance: usize, cleared: u8) {
         put_sequence(&mut packet[self.transport..], advance);
         packet[self.transport + 13] &= !cleared;
-        self.put_sum(packet, 16);
+        self.put_sum(packet);
     }
 
-    /// The flags of a TCP header.
+    /// The flags of a TCP header; of UDP, none.
     pub(super) fn tcp_flags(&self, packet: &[u8]) -> u8 {
-        packet[self.transport + 13]
+        if self.is_udp() { 0 } else { packet[self.transport + 13] }
     }
 
-    /// True if length and checksums of a TCP packet are right.
+    /// Sets flags of a TCP header; of UDP, nothing.
+    pub(super) fn put_tcp_flags(&self, packet: &mut [u8], flags: u8) {
+        if !self.is_udp() {
+            packet[self.transport + 13] |= flags;
+        }
+    }
+
+    /// True if lengths and checksums of a packet are right. A datagram without a checksum is not.
     pub(super) fn is_right(&self, packet: &[u8]) -> bool {
         if packet.len() > self.max_len() {
             return false;
         }
         let said = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+        let (len, sum) = (said(self.transport + 4), said(self.transport + self.sum_at()));
+        if self.is_udp() && (len != packet.len() - self.transport || sum == 0) {
+            return false;
+        }
         let ip_is_right = if self.v6 {
             said(4) == packet.len() - IPV6
         } else {
@@ -168,7 +188,10 @@ impl Layout {
     /// further on. Its lengths and checksums are those of `next`, whatever they are, and so is the end of a send.
     pub(super) fn put_next(&self, header: &mut [u8], next: &[u8], index: usize, advance: usize) {
         let mut same = |at: usize| header[at..at + 2].copy_from_slice(&next[at..at + 2]);
-        same(self.transport + 16);
+        same(self.transport + self.sum_at());
+        if self.is_udp() {
+            same(self.transport + 4);
+        }
         if self.v6 {
             same(4);
         } else {
@@ -177,15 +200,20 @@ impl Layout {
             let id = u16::from_be_bytes([header[4], header[5]]);
             put(header, 4, id.wrapping_add(word(index & 0xffff)));
         }
-        put_sequence(&mut header[self.transport..], advance);
-        header[self.transport + 13] |= next[self.transport + 13] & (super::FIN | super::PSH);
+        if !self.is_udp() {
+            put_sequence(&mut header[self.transport..], advance);
+            self.put_tcp_flags(header, self.tcp_flags(next) & (super::FIN | super::PSH));
+        }
     }
 
-    /// Length and IP checksum of a large send, and the sum of the pseudo header where the checksum goes.
+    /// Lengths and IP checksum of a large send, and the sum of the pseudo header where the checksum goes.
     pub(super) fn put_whole(&self, packet: &mut [u8]) {
         self.put_ip(packet, 0);
+        if self.is_udp() {
+            self.put_udp_len(packet);
+        }
         let sum = !self.pseudo(packet).finish();
-        put(packet, self.transport + 16, sum);
+        put(packet, self.transport + self.sum_at(), sum);
     }
 
     fn pseudo(&self, packet: &[u8]) -> Sum {
@@ -194,11 +222,12 @@ impl Layout {
         Sum::ZERO.with(addresses).word(u16::from(self.protocol)).word(word(body.len()))
     }
 
-    fn put_sum(&self, packet: &mut [u8], offset: usize) {
-        put(packet, self.transport + offset, 0);
+    fn put_sum(&self, packet: &mut [u8]) {
+        let at = self.transport + self.sum_at();
+        put(packet, at, 0);
         let sum = self.pseudo(packet).with(&packet[self.transport..]);
         let sum = if self.is_udp() { sum.finish_nonzero() } else { sum.finish() };
-        put(packet, self.transport + offset, sum);
+        put(packet, at, sum);
     }
 }
 

@@ -1,4 +1,4 @@
-//! TCP packets that follow each other in a buffer, made one large send again.
+//! Packets of TCP or UDP that follow each other in a buffer, made one large send again.
 //!
 //! Only what cutting would give back octet for octet is put together, and only after its checksums were found right.
 
@@ -22,11 +22,12 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Begins with the IP packet at `range`; `None` if it is none of TCP with data, or not right.
+    /// Begins with the IP packet at `range`; `None` if it is none of TCP or UDP with data, or not right.
     pub fn begin(buffer: &[u8], range: Range<usize>) -> Option<Self> {
         let ip = &buffer[range.clone()];
-        let kind = if ip.first()? >> 4 == 4 { SegmentKind::Tcp4 } else { SegmentKind::Tcp6 };
-        let layout = Layout::of(ip, kind).ok()?;
+        let tcp = if ip.first()? >> 4 == 4 { SegmentKind::Tcp4 } else { SegmentKind::Tcp6 };
+        let of = |kind| Layout::of(ip, kind).ok().map(|layout| (kind, layout));
+        let (kind, layout) = of(tcp).or_else(|| of(SegmentKind::Udp))?;
         let flags = layout.tcp_flags(ip);
         let size = ip.len() - layout.data;
         if flags & !(FIN | PSH | ACK) != 0 || size == 0 || !layout.is_right(ip) {
@@ -41,7 +42,13 @@ impl Merge {
     pub fn add(&mut self, buffer: &mut [u8], range: Range<usize>) -> bool {
         let Self { layout, start, end, size, count, .. } = *self;
         let len = range.len().saturating_sub(layout.data);
-        if !self.open || len == 0 || len > size || end + len - start > layout.max_len().min(LARGEST) {
+        let is_full = layout.is_udp() && count == MOST_DATAGRAMS;
+        if !self.open
+            || is_full
+            || len == 0
+            || len > size
+            || end + len - start > layout.max_len().min(LARGEST)
+        {
             return false;
         }
         let (first, next) = (&buffer[start..start + layout.data], &buffer[range.clone()]);
@@ -55,7 +62,7 @@ impl Merge {
         let flags = layout.tcp_flags(next);
         self.open = len == size && flags & (FIN | PSH) == 0;
         buffer.copy_within(range.start + layout.data..range.end, end);
-        buffer[start + layout.transport + 13] |= flags & (FIN | PSH);
+        layout.put_tcp_flags(&mut buffer[start..], flags & (FIN | PSH));
         self.end += len;
         self.count += 1;
         true
@@ -69,11 +76,14 @@ impl Merge {
         }
         layout.put_whole(&mut buffer[start..end]);
         let word = |value: usize| u16::try_from(value).expect("no header or packet is longer than 64 KB");
-        let checksum = Checksum::Partial { start: word(layout.transport), offset: 16 };
+        let checksum = Checksum::Partial { start: word(layout.transport), offset: word(layout.sum_at()) };
         let segments = Segments { kind: self.kind, size: word(size), header: word(layout.data), ecn: false };
         (end, Offload { checksum, segments: Some(segments) })
     }
 }
+
+/// Datagrams that one large send may stand for: what every kernel takes.
+pub const MOST_DATAGRAMS: usize = 64;
 
 const ACK: u8 = 0x10;
 /// Octets of an IPv4 header with all options and a TCP header with all of its own; of IPv6 not all that can be.
@@ -114,6 +124,19 @@ mod tests {
         segments(&tcp(v6, flags, data), &offload).unwrap().collect()
     }
 
+    /// Datagrams as somebody sent them, IPv4 ones with identifications that count.
+    fn datagrams(v6: bool, data: &[u8], size: u16) -> Vec<Vec<u8>> {
+        let transport = if v6 { 40 } else { 20u16 };
+        let mut ip = tcp(v6, 0, &[]);
+        ip.truncate(usize::from(transport));
+        ip[if v6 { 6 } else { 9 }] = 17;
+        ip.extend([0x10, 0, 0x20, 0, 0, 0, 0, 0]);
+        ip.extend(data);
+        let how = Segments { kind: SegmentKind::Udp, size, header: transport + 8, ecn: false };
+        let checksum = Checksum::Partial { start: transport, offset: 6 };
+        segments(&ip, &Offload { checksum, segments: Some(how) }).unwrap().collect()
+    }
+
     /// All packets into a buffer, each behind some octets of others' headers.
     fn laid_out(packets: &[Vec<u8>]) -> (Vec<u8>, Vec<Range<usize>>) {
         let (mut buffer, mut ranges) = (Vec::new(), Vec::new());
@@ -147,6 +170,35 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_become_one_large_send() {
+        for v6 in [false, true] {
+            let packets = datagrams(v6, &[7; 1000], 90);
+            let (count, whole, offload) = merged(&packets).unwrap();
+            assert_eq!(count, 12);
+            assert_eq!(offload.checksum, Checksum::Partial { start: if v6 { 40 } else { 20 }, offset: 6 });
+            assert_eq!(segments(&whole, &offload).unwrap().collect::<Vec<_>>(), packets);
+            let many = datagrams(v6, &[7; 1000], 10);
+            assert_eq!(merged(&many).unwrap().0, MOST_DATAGRAMS);
+        }
+    }
+
+    #[test]
+    fn datagrams_that_differ_stay_apart() {
+        let packets = datagrams(false, &[7; 500], 100);
+        for at in [1, 4, 6, 8, 9, 15, 19, 20, 22, 24, 26, 30] {
+            let mut packets = packets.clone();
+            packets[2][at] ^= 1;
+            assert_eq!(merged(&packets).unwrap().0, 2, "octet {at}");
+        }
+        let mut unsummed = packets.clone();
+        unsummed[0][26..28].fill(0);
+        assert!(merged(&unsummed).is_none());
+        let tail = datagrams(false, &[7; 150], 100);
+        assert_eq!(merged(&[&tail[..], &packets[..]].concat()).unwrap().0, 2, "only the last may be shorter");
+        assert!(merged(&datagrams(false, &[], 100)).is_none());
+    }
+
+    #[test]
     fn what_does_not_follow_stays_apart() {
         let packets = cut(false, ACK, &[7; 5000], 1000);
         for (at, value) in [(1, 8), (4, 9), (8, 63), (13, 9), (20, 9), (24, 9), (33, 0x18), (52, 9), (100, 9)]
@@ -173,11 +225,14 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_becomes_one_is_cut_back_into_what_it_was(
-            len in 1..8000usize, size in 1..3000u16, v6: bool, flags in 0..4usize, change: bool,
+            len in 1..8000usize, size in 1..3000u16, udp: bool, v6: bool, flags in 0..4usize, change: bool,
             which in 0..8usize, at in 0..200usize, value: u8,
         ) {
             let size = size.max(u16::try_from(len / 60).unwrap() + 1);
-            let mut packets = cut(v6, [ACK, ACK | PSH, ACK | FIN, 0][flags], &vec![5; len], size);
+            let mut packets = match udp {
+                true => datagrams(v6, &vec![5; len], size),
+                false => cut(v6, [ACK, ACK | PSH, ACK | FIN, 0][flags], &vec![5; len], size),
+            };
             let which = which % packets.len();
             if let Some(byte) = packets[which].get_mut(at).filter(|_| change) {
                 *byte = value;

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 pub use headers::{LargeError, complete_checksum, header_len};
 use headers::{Layout, partial_field};
-pub use merge::Merge;
+pub use merge::{MOST_DATAGRAMS, Merge};
 
 use crate::offload::{Checksum, Offload, SegmentKind, Segments};
 

@@ -24,7 +24,7 @@ use crate::{
         record,
     },
     control::schema::{Noun, Shown},
-    face::Written,
+    face,
     os::{
         bell::Bell,
         local::{Listener, Packets},
@@ -57,8 +57,7 @@ pub fn fabric(bytes: &[u8]) {
     // Anything but a port has a name, or is yet to come.
     let Ok(Ok((port, _))) = asking.poll() else { return };
     let Ok(rings) = Rings::map(memory.as_fd(), Side::Maker, &bell) else { return };
-    let mut victim =
-        Victim { port, driver: None, now: Instant::from_secs(1), pool: pool(), written: Written::default() };
+    let mut victim = Victim { port, driver: None, now: Instant::from_secs(1), pool: pool() };
     let mut forger = Forger { theirs, rings, bell };
     while !choices.is_empty() {
         match choices.below(8) {
@@ -75,7 +74,7 @@ pub fn fabric(bytes: &[u8]) {
 }
 
 fn pool() -> Pool {
-    Pool::new(crate::face::BUFFER, 4)
+    Pool::new(face::BUFFER, 4)
 }
 
 /// The fabric.
@@ -174,7 +173,6 @@ struct Victim {
     driver: Option<Driver>,
     now: Instant,
     pool: Pool,
-    written: Written,
 }
 
 impl Victim {
@@ -221,7 +219,7 @@ impl Victim {
     fn flush(&mut self) -> Result<(), Lost> {
         while let Some(output) = self.driver.as_mut().and_then(Driver::poll_output) {
             match output {
-                DriverOutput::Host { what: ToHost::Frame(frame), .. } => self.written.write(frame),
+                DriverOutput::Host { what: ToHost::Frame(frame), .. } => face::written(&frame),
                 DriverOutput::Host { .. } => {}
                 DriverOutput::Port { interface, request } => {
                     let _ = self.port.write(interface.0, &request)?;
