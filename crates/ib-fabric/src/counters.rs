@@ -4,8 +4,12 @@
 //! width shows the difference, at most its largest value, which is what a saturating register shows.
 //!
 //! Words are counted by service level and lane, packets by kind; the totals are their sums, made when somebody asks.
+//!
+//! A large fabric has more ports than a cache holds, so what nearly every packet counts stands together ([`Busy`]), and
+//! what a port may never count takes no memory before it does ([`Rest`]).
 
 use alloc::boxed::Box;
+use core::ops::Range;
 
 use ib_wire::{
     addr::{ServiceLevel, VirtualLane},
@@ -124,11 +128,36 @@ pub(crate) enum View {
 /// The counters of one port.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
+    busy: Busy,
+    /// Packets and words received on lane 15: those of managers.
+    management: [u64; 2],
+    rest: Option<Box<Rest>>,
+    /// Where the counters stood when they were cleared; `None` while none has been.
+    cleared: Option<Box<Cleared>>,
+}
+
+/// What a packet counts that goes by service level 0 and lane 0: a line of a cache.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct Busy {
+    /// Unicast and multicast packets, sent and received.
+    kinds: [u64; 4],
+    /// The rows of level and lane 0, but for those that congestion delayed.
+    rows: [u64; 4],
+}
+
+/// All else.
+#[derive(Clone, Debug)]
+struct Rest {
     values: [u64; COUNT],
     /// By level or lane, then by row: what one packet counts stands together.
     rows: [[u64; ROWS]; 16],
-    /// Where the counters stood when they were cleared; `None` while none has been.
-    cleared: Option<Box<Cleared>>,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self { values: [0; COUNT], rows: Default::default() }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -141,20 +170,28 @@ impl Counters {
     /// Counts what was sent.
     #[inline]
     pub(crate) fn sent(&mut self, measure: Measure, multicast: bool, sl: ServiceLevel) {
-        let kind = if multicast { Counter::XmitMulticast } else { Counter::XmitUnicast };
-        self.values[kind as usize] += u64::from(measure.packets);
-        *self.slot(Row::XmitWordsBySl, level(sl)) += u64::from(measure.words);
+        self.busy.kinds[usize::from(multicast)] += u64::from(measure.packets);
+        let words = u64::from(measure.words);
+        match level(sl) {
+            0 => self.busy.rows[Row::XmitWordsBySl as usize] += words,
+            sl => *self.slot(Row::XmitWordsBySl, sl) += words,
+        }
     }
 
     /// Counts what was received.
     #[inline]
     pub(crate) fn received(&mut self, measure: Measure, multicast: bool, sl: ServiceLevel, vl: VirtualLane) {
-        let kind = if multicast { Counter::RcvMulticast } else { Counter::RcvUnicast };
         let (packets, words) = (u64::from(measure.packets), u64::from(measure.words));
-        self.values[kind as usize] += packets;
-        *self.slot(Row::RcvWordsBySl, level(sl)) += words;
-        *self.slot(Row::RcvPacketsByLane, lane(vl)) += packets;
-        *self.slot(Row::RcvWordsByLane, lane(vl)) += words;
+        self.busy.kinds[2 + usize::from(multicast)] += packets;
+        let rows =
+            [(Row::RcvWordsBySl, words), (Row::RcvPacketsByLane, packets), (Row::RcvWordsByLane, words)];
+        match (level(sl), lane(vl)) {
+            (0, 0) => rows.into_iter().for_each(|(row, n)| self.busy.rows[row as usize] += n),
+            (sl, vl) => {
+                let places = [sl, vl, vl];
+                rows.into_iter().zip(places).for_each(|((row, n), i)| *self.slot(row, i) += n);
+            }
+        }
     }
 
     /// Counts packets that would have waited too long.
@@ -164,18 +201,20 @@ impl Counters {
 
     /// Counts `n` more; not for sums.
     pub(crate) fn add(&mut self, counter: Counter, n: u64) {
-        debug_assert_eq!(counter.parts(), Parts::None, "a sum follows from its parts");
-        self.values[counter as usize] += n;
+        match counter.place() {
+            Place::Busy(kind) => self.busy.kinds[kind] += n,
+            Place::Rest => self.rest.get_or_insert_default().values[counter as usize] += n,
+            Place::Kinds(..) | Place::Row(_) => debug_assert!(false, "a sum follows from its parts"),
+        }
     }
 
     /// Since the fabric was built.
     pub(crate) fn total(&self, counter: Counter) -> u64 {
-        match counter.parts() {
-            Parts::None => self.values[counter as usize],
-            Parts::Kinds(unicast, multicast) => {
-                self.values[unicast as usize] + self.values[multicast as usize]
-            }
-            Parts::Row(row) => self.rows.iter().map(|of| of[row as usize]).sum(),
+        match counter.place() {
+            Place::Busy(kind) => self.busy.kinds[kind],
+            Place::Rest => self.rest.as_ref().map_or(0, |rest| rest.values[counter as usize]),
+            Place::Kinds(kinds) => self.busy.kinds[kinds].iter().sum(),
+            Place::Row(row) => (0..16).map(|i| self.one(row, i)).sum(),
         }
     }
 
@@ -194,36 +233,55 @@ impl Counters {
     /// One of a row, since it was cleared.
     pub(crate) fn row(&self, row: Row, i: usize) -> u64 {
         let base = self.cleared.as_ref().map_or(0, |cleared| cleared.rows[i][row as usize]);
-        self.rows[i][row as usize] - base
+        self.one(row, i) - base
     }
 
     /// Clears one of a row.
     pub(crate) fn clear_row(&mut self, row: Row, i: usize) {
-        self.cleared.get_or_insert_default().rows[i][row as usize] = self.rows[i][row as usize];
+        let total = self.one(row, i);
+        self.cleared.get_or_insert_default().rows[i][row as usize] = total;
     }
 
-    #[inline]
+    fn one(&self, row: Row, i: usize) -> u64 {
+        match (i, row) {
+            (15, Row::RcvPacketsByLane) => self.management[0],
+            (15, Row::RcvWordsByLane) => self.management[1],
+            (0, _) if row != Row::CongestedByLane => self.busy.rows[row as usize],
+            _ => self.rest.as_ref().map_or(0, |rest| rest.rows[i][row as usize]),
+        }
+    }
+
     fn slot(&mut self, row: Row, i: usize) -> &mut u64 {
-        &mut self.rows[i][row as usize]
+        match (i, row) {
+            (15, Row::RcvPacketsByLane) => &mut self.management[0],
+            (15, Row::RcvWordsByLane) => &mut self.management[1],
+            (0, _) if row != Row::CongestedByLane => &mut self.busy.rows[row as usize],
+            _ => &mut self.rest.get_or_insert_default().rows[i][row as usize],
+        }
     }
 }
 
-/// What a counter is the sum of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Parts {
-    None,
-    Kinds(Counter, Counter),
+/// Where a counter is, or what it is the sum of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Busy(usize),
+    Rest,
+    Kinds(Range<usize>),
     Row(Row),
 }
 
 impl Counter {
-    const fn parts(self) -> Parts {
+    const fn place(self) -> Place {
         match self {
-            Self::XmitPackets => Parts::Kinds(Self::XmitUnicast, Self::XmitMulticast),
-            Self::RcvPackets => Parts::Kinds(Self::RcvUnicast, Self::RcvMulticast),
-            Self::XmitWords => Parts::Row(Row::XmitWordsBySl),
-            Self::RcvWords => Parts::Row(Row::RcvWordsBySl),
-            _ => Parts::None,
+            Self::XmitUnicast => Place::Busy(0),
+            Self::XmitMulticast => Place::Busy(1),
+            Self::RcvUnicast => Place::Busy(2),
+            Self::RcvMulticast => Place::Busy(3),
+            Self::XmitPackets => Place::Kinds(0..2),
+            Self::RcvPackets => Place::Kinds(2..4),
+            Self::XmitWords => Place::Row(Row::XmitWordsBySl),
+            Self::RcvWords => Place::Row(Row::RcvWordsBySl),
+            _ => Place::Rest,
         }
     }
 }

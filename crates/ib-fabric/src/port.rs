@@ -3,6 +3,7 @@
 //! IBA 1 §7.2 (logical state), §14.2.5.6 (PortInfo).
 
 use alloc::boxed::Box;
+use core::mem::offset_of;
 
 use ib_wire::{
     addr::{
@@ -110,38 +111,43 @@ pub(crate) struct Cable {
     pub(crate) is_a: bool,
 }
 
-/// A port.
+/// A port. A large fabric has more of them than a cache holds: what every packet asks stands together, in three lines of
+/// a cache, so the order of the fields is this one.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Port {
-    /// Which node it is of.
-    pub(crate) node: usize,
-    /// Its number there.
-    pub(crate) num: PortNum,
+    /// What performance management reads.
+    pub(crate) counters: Counters,
+    /// The cable, if one is plugged in.
+    pub(crate) cable: Option<Cable>,
     /// Which switch of the fabric it is of, if it is of one.
     pub(crate) switch: Option<usize>,
     /// Which end port it is, if it is one.
     pub(crate) end: Option<usize>,
-    /// The cable, if one is plugged in.
-    pub(crate) cable: Option<Cable>,
+    /// Its number at its node.
+    pub(crate) num: PortNum,
     /// Logical state.
     pub(crate) state: Logical,
     /// Physical state.
     pub(crate) physical: Physical,
+    /// Which node it is of.
+    pub(crate) node: usize,
+    /// What was dropped here.
+    pub(crate) drops: Drops,
+    /// Lane arbitration as an SM wrote it. Stored, not obeyed: nothing waits here.
+    pub(crate) arbitration: Option<Box<[VlArbitrationBlock; 4]>>,
     /// All of PortInfo that does not follow from the states.
     pub(crate) info: PortInfo,
     /// Partition keys.
     pub(crate) pkeys: PKeys,
     /// Lanes of what leaves a channel adapter or a switch's port 0.
     pub(crate) lanes: Lanes,
-    /// Lane arbitration as an SM wrote it. Stored, not obeyed: nothing waits here.
-    pub(crate) arbitration: Option<Box<[VlArbitrationBlock; 4]>>,
-    /// What performance management reads.
-    pub(crate) counters: Counters,
     /// The operations that the three attributes of performance management count that count one.
     pub(crate) operations: [Opcode; 3],
-    /// What was dropped here.
-    pub(crate) drops: Drops,
 }
+
+const _: () =
+    assert!(size_of::<Port>() <= 384 && offset_of!(Port, cable) / 64 == offset_of!(Port, physical) / 64);
 
 impl Port {
     /// A port without cable, as it is when power comes.

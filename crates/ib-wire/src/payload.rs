@@ -91,6 +91,18 @@ impl Payload {
         Self { start: limit(start), end: limit(end), buffer }
     }
 
+    /// Bytes in the window.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// True if the window has no bytes.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
     /// Drops the first `n` bytes from the window; they become headroom. Takes all if there are fewer.
     #[inline]
     pub fn trim_front(&mut self, n: usize) {

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use ib_wire::{ipoib::Header, offload::Offload, time::Instant, ud::UdSend};
+use ib_wire::{ipoib::Header, offload::Offload, payload::Payload, time::Instant, ud::UdSend};
 use tracing::{debug, info, trace};
 
 use crate::{Config, Counters, Drop, Event, HostFrame, Output, chance::Chance, timer::Timers};
@@ -105,7 +105,7 @@ impl Context {
 
 /// Packets that a payload stands for, its IPoIB header in place.
 #[inline]
-pub(crate) fn packets(payload: &[u8], offload: &Offload) -> u64 {
+pub(crate) fn packets(payload: &Payload, offload: &Offload) -> u64 {
     on_link(payload.len().saturating_sub(Header::LEN), offload).0
 }
 
