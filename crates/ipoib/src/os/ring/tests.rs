@@ -83,11 +83,11 @@ fn a_sleeping_reader_is_woken_once() {
 fn a_reader_knows_where_the_end_is_whatever_it_is_told() {
     let Pair { mut maker, mut guest, memory, .. } = pair();
     guest.writer.write(&[b"a"]).unwrap();
-    assert_eq!(maker.reader.places(), (0, 16));
+    assert_eq!(maker.reader.places(), (0, 64));
     maker.reader.read(&mut [0; 8]).unwrap();
-    assert_eq!(maker.reader.places(), (16, 16));
+    assert_eq!(maker.reader.places(), (64, 64));
     scribble(&memory, 0, &u64::MAX.to_ne_bytes());
-    assert_eq!(maker.reader.places(), (16, 16 + u64::from(MIN_RING)));
+    assert_eq!(maker.reader.places(), (64, 64 + u64::from(MIN_RING)));
 }
 
 #[test]
@@ -218,8 +218,10 @@ fn a_record_made_in_its_place_is_not_copied() {
         let place = body.as_ptr();
         assert!(guest.writer.write(&[&[7; 8], &body]).unwrap());
         drop(body);
-        let seen = guest.writer.ring.piece(guest.writer.at - 40_000, 40_000);
-        assert_eq!(seen.as_ptr().cast_const(), place);
+        let record = guest.writer.at - occupied(40_008) as u64 + LENGTH as u64;
+        let seen = guest.writer.ring.piece(record, 40_008).as_ptr();
+        assert_eq!(seen.wrapping_add(8).cast_const(), place);
+        assert_eq!(seen.addr() % LINE, 0, "it begins a cache line");
         assert_eq!(maker.reader.read(&mut space).unwrap(), Some(40_008));
         assert!(space[..8] == [7; 8] && space[8..40_008].iter().all(|byte| *byte == round));
     }
@@ -253,7 +255,7 @@ fn room_that_was_given_back_is_written_as_ever() {
     let Pair { mut maker, mut guest, .. } = pair();
     drop(guest.writer.reserve(1000).unwrap().unwrap());
     guest.writer.write(&[b"one"]).unwrap();
-    assert_eq!(guest.writer.at, 16);
+    assert_eq!(guest.writer.at, 64);
     assert_eq!(maker.reader.read(&mut [0; 8]).unwrap(), Some(3));
 }
 
