@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result};
 use ib_lab::{InterfaceId, ToHost};
 use ib_wire::{
-    offload::SegmentKind,
+    offload::{SegmentKind, Segments},
     payload::{Payload, Pool},
 };
 use ipoib_proto::{CarrierReason, Event, HostFrame};
@@ -38,7 +38,8 @@ impl Face {
     fn write(&mut self, frame: HostFrame) -> Payload {
         let head = frame::head(&frame.head, &frame.offload);
         if self.tap.write(&head, &frame.body).is_err() {
-            self.counters.host_refused += 1;
+            let packets = frame.offload.segments.map_or(1, |how| how.count(frame.body.len()).0);
+            self.counters.host_refused += packets as u64;
         }
         frame.body
     }
@@ -71,10 +72,13 @@ impl Face {
     }
 }
 
+/// Datagrams with less data are mostly sent one by one.
+const SMALL: u16 = 1000;
+
 /// True of a frame that was long when its host sent it, not put together from many.
 fn is_long(frame: &HostFrame) -> bool {
-    let small = frame.offload.segments.is_some_and(|how| how.kind == SegmentKind::Udp && how.size < 1000);
-    frame.body.len() >= LONG && !small
+    let is_bundle = |how: Segments| how.kind == SegmentKind::Udp && how.size < SMALL;
+    frame.body.len() >= LONG && !frame.offload.segments.is_some_and(is_bundle)
 }
 
 /// What a descriptor of a face is for.
