@@ -4,7 +4,7 @@
 
 use core::ops::Range;
 
-use super::{CWR, FIN, PSH, headers::Layout};
+use super::{super::dhcp::is_dhcp, CWR, FIN, PSH, headers::Layout};
 use crate::offload::{Checksum, Offload, SegmentKind, Segments};
 
 /// A large send that grows at its place in a buffer, from its first packet on.
@@ -22,7 +22,8 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Begins with the IP packet at `range`; `None` if it is none of TCP or UDP with data, or not right.
+    /// Begins with the IP packet at `range`; `None` if it is none of TCP or UDP with data, or not right. DHCP stays as it
+    /// is: whoever carries it translates it message by message.
     pub fn begin(buffer: &[u8], range: Range<usize>) -> Option<Self> {
         let ip = &buffer[range.clone()];
         let tcp = if ip.first()? >> 4 == 4 { SegmentKind::Tcp4 } else { SegmentKind::Tcp6 };
@@ -30,7 +31,7 @@ impl Merge {
         let (kind, layout) = of(tcp).or_else(|| of(SegmentKind::Udp))?;
         let flags = layout.tcp_flags(ip);
         let size = ip.len() - layout.data;
-        if flags & !(FIN | PSH | ACK) != 0 || size == 0 || !layout.is_right(ip) {
+        if flags & !(FIN | PSH | ACK) != 0 || size == 0 || is_dhcp(ip) || !layout.is_right(ip) {
             return None;
         }
         let open = flags & (FIN | PSH) == 0;
@@ -126,11 +127,17 @@ mod tests {
 
     /// Datagrams as somebody sent them, IPv4 ones with identifications that count.
     fn datagrams(v6: bool, data: &[u8], size: u16) -> Vec<Vec<u8>> {
+        datagrams_of([0x10, 0, 0x20, 0], v6, data, size)
+    }
+
+    /// The same from this port to that.
+    fn datagrams_of(ports: [u8; 4], v6: bool, data: &[u8], size: u16) -> Vec<Vec<u8>> {
         let transport = if v6 { 40 } else { 20u16 };
         let mut ip = tcp(v6, 0, &[]);
         ip.truncate(usize::from(transport));
         ip[if v6 { 6 } else { 9 }] = 17;
-        ip.extend([0x10, 0, 0x20, 0, 0, 0, 0, 0]);
+        ip.extend(ports);
+        ip.extend([0; 4]);
         ip.extend(data);
         let how = Segments { kind: SegmentKind::Udp, size, header: transport + 8, ecn: false };
         let checksum = Checksum::Partial { start: transport, offset: 6 };
@@ -196,6 +203,14 @@ mod tests {
         let tail = datagrams(false, &[7; 150], 100);
         assert_eq!(merged(&[&tail[..], &packets[..]].concat()).unwrap().0, 2, "only the last may be shorter");
         assert!(merged(&datagrams(false, &[], 100)).is_none());
+    }
+
+    #[test]
+    fn messages_of_dhcp_stay_apart() {
+        for ports in [[0, 67, 0, 68], [0, 68, 0, 67]] {
+            assert!(merged(&datagrams_of(ports, false, &[7; 600], 300)).is_none());
+        }
+        assert_eq!(merged(&datagrams_of([0, 67, 0, 67], false, &[7; 600], 300)).unwrap().0, 2);
     }
 
     #[test]
