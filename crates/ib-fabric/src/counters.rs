@@ -243,20 +243,37 @@ impl Counters {
     }
 
     fn one(&self, row: Row, i: usize) -> u64 {
-        match (i, row) {
-            (15, Row::RcvPacketsByLane) => self.management[0],
-            (15, Row::RcvWordsByLane) => self.management[1],
-            (0, _) if row != Row::CongestedByLane => self.busy.rows[row as usize],
-            _ => self.rest.as_ref().map_or(0, |rest| rest.rows[i][row as usize]),
+        match Spot::of(row, i) {
+            Spot::Busy => self.busy.rows[row as usize],
+            Spot::Management(at) => self.management[at],
+            Spot::Rest => self.rest.as_ref().map_or(0, |rest| rest.rows[i][row as usize]),
         }
     }
 
     fn slot(&mut self, row: Row, i: usize) -> &mut u64 {
+        match Spot::of(row, i) {
+            Spot::Busy => &mut self.busy.rows[row as usize],
+            Spot::Management(at) => &mut self.management[at],
+            Spot::Rest => &mut self.rest.get_or_insert_default().rows[i][row as usize],
+        }
+    }
+}
+
+/// Where one of a row is.
+enum Spot {
+    Busy,
+    Management(usize),
+    Rest,
+}
+
+impl Spot {
+    const fn of(row: Row, i: usize) -> Self {
         match (i, row) {
-            (15, Row::RcvPacketsByLane) => &mut self.management[0],
-            (15, Row::RcvWordsByLane) => &mut self.management[1],
-            (0, _) if row != Row::CongestedByLane => &mut self.busy.rows[row as usize],
-            _ => &mut self.rest.get_or_insert_default().rows[i][row as usize],
+            (_, Row::CongestedByLane) => Self::Rest,
+            (0, _) => Self::Busy,
+            (15, Row::RcvPacketsByLane) => Self::Management(0),
+            (15, Row::RcvWordsByLane) => Self::Management(1),
+            _ => Self::Rest,
         }
     }
 }

@@ -29,6 +29,12 @@ impl Offload {
         }
     }
 
+    /// How many packets a datagram of `ip_len` bytes (IP header on) stands for.
+    #[inline]
+    pub fn packets(&self, ip_len: usize) -> usize {
+        self.segments.map_or(1, |segments| segments.count(ip_len).0)
+    }
+
     /// True if the bytes are not yet what a link would carry.
     pub const fn is_pending(&self) -> bool {
         self.segments.is_some() || matches!(self.checksum, Checksum::Partial { .. })

@@ -106,12 +106,12 @@ impl Context {
 /// Packets that a payload stands for, its IPoIB header in place.
 #[inline]
 pub(crate) fn packets(payload: &Payload, offload: &Offload) -> u64 {
-    on_link(payload.len().saturating_sub(Header::LEN), offload).0
+    offload.packets(payload.len().saturating_sub(Header::LEN)) as u64
 }
 
 /// Packets and bytes on the link for `len` bytes from the IP header on.
 #[inline]
-pub(crate) fn on_link(len: usize, offload: &Offload) -> (u64, u64) {
+fn on_link(len: usize, offload: &Offload) -> (u64, u64) {
     let Some(segments) = &offload.segments else { return (1, len as u64) };
     let (count, last) = segments.count(len);
     let whole = segments.packet();

@@ -13,7 +13,7 @@ use ib_wire::{
 use crate::{
     Drop, Interface, Output,
     announce::with_header,
-    context::{on_link, packets},
+    context::packets,
     host::{
         arp, discovery,
         frame::{self, ETHERNET, Kind},
@@ -34,11 +34,11 @@ impl Interface {
         let Some((to, ethertype)) = frame::read(&packet) else { return self.cx.discard(Drop::TxRunt) };
         packet.trim_front(ETHERNET);
         if !self.carrier.is_up() {
-            return self.cx.discard_all(Drop::TxNoCarrier, on_link(packet.len(), &offload).0);
+            return self.cx.discard_all(Drop::TxNoCarrier, offload.packets(packet.len()) as u64);
         }
         let len = offload.segments.map_or(packet.len(), |segments| segments.packet());
         if len > usize::from(self.ip_mtu) {
-            return self.cx.discard_all(Drop::TxTooLong, on_link(packet.len(), &offload).0);
+            return self.cx.discard_all(Drop::TxTooLong, offload.packets(packet.len()) as u64);
         }
         match frame::classify(ethertype, &packet) {
             Some(Kind::Plain) if to.is_multicast() => self.transmit_multicast(to, ethertype, packet, offload),

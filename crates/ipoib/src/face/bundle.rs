@@ -7,12 +7,16 @@
 //! A datagram waits for those that the host has sent already and for no others, and order is kept.
 
 use ib_wire::{
-    ipoib::{EtherType, checksum::Sum, dhcp, large::MOST_DATAGRAMS},
+    ipoib::{
+        EtherType, dhcp,
+        large::{self, MOST_DATAGRAMS},
+    },
     offload::{Checksum, Offload, SegmentKind, Segments},
     payload::{Payload, Pool},
 };
 
-const ETHERNET: usize = 14;
+use super::frame::ETHERNET;
+
 const IPV4: usize = 20;
 const IPV6: usize = 40;
 const UDP: usize = 8;
@@ -42,7 +46,9 @@ pub(super) fn bundle(
     pool: &mut Pool,
     mut next: impl FnMut(&mut Pool) -> Option<Frame>,
 ) -> (Sent, Option<Frame>) {
-    let mut bundle = match Bundle::begin(first) {
+    // Whoever sends one at a time is not looked at any further.
+    let begun = if most > 1 { Bundle::begin(first) } else { Err(first) };
+    let mut bundle = match begun {
         Ok(bundle) => bundle,
         Err((payload, offload)) => return (Sent { payload, offload, count: 1 }, None),
     };
@@ -113,35 +119,15 @@ impl Bundle {
     /// The large send, or the one datagram that it is.
     fn finish(mut self) -> Sent {
         if self.count > 1 {
-            let transport = self.flow.transport;
-            complete(&mut self.frame.make_mut()[ETHERNET..], transport);
+            let kind = SegmentKind::Udp;
+            large::make_whole(&mut self.frame.make_mut()[ETHERNET..], kind)
+                .expect("a flow's headers are UDP's");
             let short = |len: usize| u16::try_from(len).expect("no longer than an IP packet");
-            let header = short(transport + UDP);
-            let how = Segments { kind: SegmentKind::Udp, size: short(self.size), header, ecn: false };
-            self.offload.segments = Some(how);
+            let (size, header) = (short(self.size), short(self.flow.transport + UDP));
+            self.offload.segments = Some(Segments { kind, size, header, ecn: false });
         }
         Sent { payload: self.frame, offload: self.offload, count: self.count }
     }
-}
-
-/// Makes the headers of the first datagram those of a large send.
-fn complete(packet: &mut [u8], transport: usize) {
-    let short = |len: usize| u16::try_from(len).expect("no longer than an IP packet");
-    let (total, udp) = (short(packet.len()), short(packet.len() - transport));
-    let addresses = if transport == IPV4 {
-        packet[2..4].copy_from_slice(&total.to_be_bytes());
-        packet[10..12].fill(0);
-        let sum = Sum::ZERO.with(&packet[..IPV4]).finish();
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
-        12..IPV4
-    } else {
-        packet[4..6].copy_from_slice(&udp.to_be_bytes());
-        8..IPV6
-    };
-    // Not complemented: the kernel adds the rest.
-    let pseudo = !Sum::ZERO.with(&packet[addresses]).word(UDP_PROTOCOL.into()).word(udp).finish();
-    packet[transport + 4..transport + 6].copy_from_slice(&udp.to_be_bytes());
-    packet[transport + 6..transport + 8].copy_from_slice(&pseudo.to_be_bytes());
 }
 
 impl Flow {
@@ -184,6 +170,7 @@ impl Flow {
 mod tests {
     use std::collections::VecDeque;
 
+    use ib_wire::ipoib::checksum::Sum;
     use proptest::prelude::*;
 
     use super::*;
@@ -327,7 +314,7 @@ mod tests {
             frames.push(datagram(v6, 1, &vec![9; last.min(len)]));
             let out = pass(&frames);
             let ip = &out[0].payload[ETHERNET..];
-            let cut: Vec<_> = ib_wire::ipoib::large::segments(ip, &out[0].offload).unwrap().collect();
+            let cut: Vec<_> = large::segments(ip, &out[0].offload).unwrap().collect();
             prop_assert_eq!(out.len(), 1);
             prop_assert_eq!(cut.len(), count);
             for (packet, (frame, _)) in cut.iter().zip(&frames) {

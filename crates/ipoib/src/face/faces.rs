@@ -38,8 +38,7 @@ impl Face {
     fn write(&mut self, frame: HostFrame) -> Payload {
         let head = frame::head(&frame.head, &frame.offload);
         if self.tap.write(&head, &frame.body).is_err() {
-            let packets = frame.offload.segments.map_or(1, |how| how.count(frame.body.len()).0);
-            self.counters.host_refused += packets as u64;
+            self.counters.host_refused += frame.offload.packets(frame.body.len()) as u64;
         }
         frame.body
     }

@@ -8,22 +8,20 @@ use ib_wire::{
 };
 
 use crate::os::{
+    ring::LINE,
     tap::MAX_READ,
     vnet::{VNET_HEADER_LEN, VnetHeader},
 };
 
 /// Bytes of an Ethernet header.
-const ETHERNET: usize = 14;
+pub(super) const ETHERNET: usize = 14;
 /// The same, to reckon with a vnet header's offsets.
 const ETHERNET_U16: u16 = 14;
 /// Bytes that a TAP has before the IP packet, or most of them if there is a VLAN tag.
 pub(crate) const BEFORE_IP: usize = VNET_HEADER_LEN + ETHERNET;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// Where in a cache line an IP packet is to begin: its data, behind the headers of IPv4 and of TCP with time stamps,
-/// begins another, as it mostly does in the sender's kernel. Some processors take sixteen times as long for a copy that is
-/// to begin some bytes, but not a line, behind its source within a page.
-const IP_AT: usize = LINE - 52;
+/// begins another, as it mostly does in the sender's kernel. [`LINE`] tells why.
+pub(crate) const IP_AT: usize = LINE - 52;
 /// Free in front of an IP packet: what a TAP has there, and headers.
 const IN_FRONT: usize = 2 * LINE;
 /// Size of the buffers frames are read into.
@@ -83,7 +81,7 @@ fn offload(vnet: &VnetHeader, frame: &[u8]) -> Option<Offload> {
 ///
 /// The offload is the sender's, who may be hostile: offsets that no frame can have end up at the last one there is, and
 /// the host's kernel refuses the frame.
-pub(super) fn head(ethernet: &[u8; ETHERNET], offload: &Offload) -> [u8; VNET_HEADER_LEN + ETHERNET] {
+pub(crate) fn head(ethernet: &[u8; ETHERNET], offload: &Offload) -> [u8; VNET_HEADER_LEN + ETHERNET] {
     let mut vnet = VnetHeader::default();
     match offload.checksum {
         Checksum::Complete => {}

@@ -10,8 +10,6 @@ mod make;
 mod rows;
 mod story;
 mod told;
-#[cfg(any(test, feature = "hostile"))]
-mod written;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
@@ -19,10 +17,10 @@ use ib_wire::addr::{HwAddr, Mac};
 use ipoib_proto::Interface;
 
 #[cfg(any(test, feature = "hostile"))]
-pub(crate) use self::written::write as written;
+pub(crate) use self::frame::head;
 pub(crate) use self::{
     faces::{Faces, Spoke},
-    frame::BEFORE_IP,
+    frame::{BEFORE_IP, IP_AT},
     make::{Maker, make},
     rows::{ip_group, join_words, numbers, rows},
     told::Told,

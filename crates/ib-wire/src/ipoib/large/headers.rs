@@ -76,6 +76,16 @@ pub fn header_len(ip: &[u8], kind: SegmentKind) -> Result<u16, LargeError> {
     u16::try_from(Layout::of(ip, kind)?.data).map_err(|_| LargeError::TooLong)
 }
 
+/// Makes the headers of a first packet, with the data of others behind it, those of a large send: lengths, and the sum of
+/// the pseudo header where the checksum goes.
+///
+/// # Panics
+/// If it is longer than the length fields can say.
+pub fn make_whole(ip: &mut [u8], kind: SegmentKind) -> Result<(), LargeError> {
+    Layout::of(ip, kind)?.put_whole(ip);
+    Ok(())
+}
+
 /// Where the headers of a large send are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {

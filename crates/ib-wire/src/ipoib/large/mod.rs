@@ -8,7 +8,7 @@ mod merge;
 
 use alloc::vec::Vec;
 
-pub use headers::{LargeError, complete_checksum, header_len};
+pub use headers::{LargeError, complete_checksum, header_len, make_whole};
 use headers::{Layout, partial_field};
 pub use merge::{MOST_DATAGRAMS, Merge};
 
@@ -24,7 +24,7 @@ pub fn segments<'a>(ip: &'a [u8], offload: &Offload) -> Result<Segmenter<'a>, La
         }
         (None, Checksum::Complete | Checksum::Verified) => Plan::Whole { checksum: None },
     };
-    let count = offload.segments.map_or(1, |how| how.count(ip.len()).0);
+    let count = offload.packets(ip.len());
     Ok(Segmenter { ip, plan, next: 0, count })
 }
 

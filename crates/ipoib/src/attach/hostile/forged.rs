@@ -219,7 +219,10 @@ impl Victim {
     fn flush(&mut self) -> Result<(), Lost> {
         while let Some(output) = self.driver.as_mut().and_then(Driver::poll_output) {
             match output {
-                DriverOutput::Host { what: ToHost::Frame(frame), .. } => face::written(&frame),
+                DriverOutput::Host { what: ToHost::Frame(frame), .. } => {
+                    // As it would be written to the host.
+                    assert!(face::head(&frame.head, &frame.offload).ends_with(&frame.head));
+                }
                 DriverOutput::Host { .. } => {}
                 DriverOutput::Port { interface, request } => {
                     let _ = self.port.write(interface.0, &request)?;

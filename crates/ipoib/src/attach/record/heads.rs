@@ -8,6 +8,7 @@ use ib_wire::{
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::BadRecord;
+use crate::{face::IP_AT, os::ring::LINE};
 
 /// Bytes of the IPoIB header, in front of what offsets count from.
 pub(in crate::attach) const ENCAPSULATION: usize = 4;
@@ -38,12 +39,11 @@ pub(super) struct Undone {
     pub(super) offset: u16,
     pub(super) size: u16,
     pub(super) header: u16,
-    /// So that data behind IPv4 and TCP with time stamps begins a cache line, as the record does: see
-    /// `face::frame::space`.
+    /// So that an IP packet begins where in a cache line it is to begin; the record begins one.
     pub(super) room: u32,
 }
 
-const _: () = assert!((size_of::<SendHead>() + ENCAPSULATION + 52).is_multiple_of(64));
+const _: () = assert!((size_of::<SendHead>() + ENCAPSULATION) % LINE == IP_AT);
 const _: () = assert!(size_of::<SendHead>() == size_of::<ReceivedHead>());
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]

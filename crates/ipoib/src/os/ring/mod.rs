@@ -42,9 +42,9 @@ pub const MAX_RING: u32 = 1 << 26;
 const LENGTH: usize = 8;
 /// Marks a length: so many bytes follow that are no record.
 const HOLE: u64 = 1 << 63;
-/// Bytes of a cache line. Copies from ring to ring have both ends at the same place in a line: some processors take
-/// sixteen times as long for a copy that is to begin some bytes, but not a line, behind its source within a page.
-const LINE: usize = 64;
+/// Bytes of a cache line. Long copies have both ends at the same place in a line, if that can be had: some processors take
+/// sixteen times as long for one that is to begin some bytes, but not a line, behind its source within a page.
+pub const LINE: usize = 64;
 /// Room for the numbers of both rings, in front of their bytes, and all of a line but a length.
 const HEAD: usize = 4096 + LINE - LENGTH;
 
