@@ -3,6 +3,7 @@
 use std::{
     os::fd::AsFd,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -91,11 +92,65 @@ fn a_driver_that_never_pauses_makes_nobody_wait() {
 
 /// Those of h2.
 fn bad_records(scene: &Scene) -> u64 {
+    count(scene, "driver_bad_record")
+}
+
+/// One of h2's counters.
+fn count(scene: &Scene, name: &str) -> u64 {
     let Shown::Counters(rows) = scene.attach.rows(Noun::Counters, &[], &[]) else {
         panic!("counters are counters")
     };
     let row = rows.iter().find(|row| row.node == "h2").expect("it had a driver");
-    row.drops.get("driver_bad_record").copied().unwrap_or_default()
+    row.drops.get(name).or_else(|| row.counters.get(name)).copied().unwrap_or_default()
+}
+
+/// By who sends to it, that is, and by nobody else.
+#[test]
+fn a_driver_that_has_no_turn_is_waited_for_but_not_for_ever() {
+    let mut scene = Scene::new();
+    let [mut one, mut late, mut other] = ["h1", "h2", "h3"].map(|node| Honest::attach(&mut scene, node));
+    let long = [&b"\x08\0\0\0"[..], &[7; 2000]].concat();
+    let waited = |scene: &Scene| count(scene, "waited_for_driver");
+    let lost = |scene: &Scene| count(scene, "driver_ring_full");
+    let send_until_held = |one: &mut Honest, late: &Honest, scene: &mut Scene| {
+        let before = waited(scene);
+        let sent = (0..1000).take_while(|_| {
+            one.send(late, scene, &long);
+            waited(scene) == before
+        });
+        assert!((50..500).contains(&sent.count()));
+    };
+
+    send_until_held(&mut one, &late, &mut scene);
+    other.talk(&mut one, &mut scene, 1);
+    one.send(&other, &mut scene, b"\x08\0\0\0held");
+    assert!(!other.has_heard(b"\x08\0\0\0held"));
+    assert!(late.has_heard(&long));
+    scene.turn(3);
+    assert!(other.has_heard(b"\x08\0\0\0held"), "there is room again");
+
+    // It does not come back.
+    send_until_held(&mut one, &late, &mut scene);
+    one.send(&other, &mut scene, b"\x08\0\0\0held for long");
+    scene.wait(Duration::from_millis(9));
+    assert!(!other.has_heard(b"\x08\0\0\0held for long"));
+    assert_eq!(lost(&scene), 0);
+    scene.wait(Duration::from_millis(2));
+    scene.turn(3);
+    assert!(other.has_heard(b"\x08\0\0\0held for long"));
+    for number in 2..200 {
+        one.send(&late, &mut scene, &long);
+        one.talk(&mut other, &mut scene, number);
+    }
+    assert_eq!(waited(&scene), 2);
+    assert!((100..200).contains(&lost(&scene)), "{}", lost(&scene));
+
+    // It does, and is trusted anew.
+    assert!(late.has_heard(&long));
+    send_until_held(&mut one, &late, &mut scene);
+    drop(late);
+    scene.turn(3);
+    one.talk(&mut other, &mut scene, 200);
 }
 
 #[test]

@@ -140,7 +140,8 @@ impl Runtime {
     /// Waits, at most until `limit`, and does what there is to do.
     pub(super) fn turn(&mut self, limit: Option<Instant>) -> Result<Turn> {
         let unread = self.attach.as_ref().is_some_and(Attach::has_unread).then_some(Instant::ZERO);
-        let due = [self.lab.poll_timeout(), self.sysfs.poll_timeout(), limit, unread];
+        let held = self.attach.as_ref().and_then(Attach::poll_timeout);
+        let due = [self.lab.poll_timeout(), self.sysfs.poll_timeout(), limit, unread, held];
         self.ready.clear();
         self.ready.extend(self.poller.wait(due.into_iter().flatten().min()).context("epoll")?);
         let now = clock::now();
@@ -163,7 +164,7 @@ impl Runtime {
                 },
             }
         }
-        let unread = self.attach.as_mut().map(Attach::take_unread).unwrap_or_default();
+        let unread = self.attach.as_mut().map(|attach| attach.take_unread(now)).unwrap_or_default();
         unread.into_iter().for_each(|connection| self.read_ring(now, connection));
         turn.requests |= self.attach.as_ref().is_some_and(Attach::has_answers);
         while self.lab.poll_timeout().is_some_and(|at| at <= now) {
@@ -221,6 +222,9 @@ impl Runtime {
                 Err(error) => tracing::debug!(%error, "a driver's record"),
             }
             self.carry_out();
+            if self.attach.as_mut().is_some_and(|attach| attach.hold(now, connection)) {
+                return self.flush();
+            }
         }
         self.flush();
         if let Some(attach) = &mut self.attach {

@@ -48,19 +48,28 @@ impl Honest {
     pub(in crate::attach) fn talk(&mut self, to: &mut Self, scene: &mut Scene, number: u32) {
         // Whatever came meanwhile may have filled its ring.
         to.listen();
-        to.heard.clear();
-        let dlid = to.view.as_ref().expect("it is Active").lid;
         let text = [&b"\x08\0\0\0"[..], &number.to_be_bytes()].concat();
+        self.send(to, scene, &text);
+        assert!(to.has_heard(&text), "number {number} is lost");
+    }
+
+    /// Sends a datagram to one that does not listen meanwhile.
+    pub(in crate::attach) fn send(&mut self, to: &Self, scene: &mut Scene, text: &[u8]) {
+        let dlid = to.view.as_ref().expect("it is Active").lid;
         let send = UdSend {
             to: AddressVector { dlid, sl: ServiceLevel::new(0), rate: Rate(3), global: None },
             dest_qp: to.qpn,
             qkey: QKEY,
-            payload: Payload::from(&text[..]),
+            payload: Payload::from(text),
             offload: Offload::NONE,
         };
         self.ask(scene, &PortRequest::Send(send));
-        to.listen();
-        assert!(to.heard.iter().any(|payload| **payload == *text), "number {number} is lost");
+    }
+
+    /// Listens; true if this has come since it did last.
+    pub(in crate::attach) fn has_heard(&mut self, text: &[u8]) -> bool {
+        self.listen();
+        self.heard.drain(..).any(|payload| *payload == *text)
     }
 
     fn ask(&mut self, scene: &mut Scene, request: &PortRequest) {

@@ -51,13 +51,13 @@ impl Scene {
                     self.read_ring(id);
                 }
             }
-            self.attach.take_unread().into_iter().for_each(|id| self.read_ring(id));
+            self.attach.take_unread(self.now).into_iter().for_each(|id| self.read_ring(id));
             self.answers += self.attach.take_answers().len();
         }
     }
 
     /// Lets time pass.
-    pub(super) fn wait(&mut self, time: Duration) {
+    pub(in crate::attach) fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         for _ in 0..100_000 {
             self.turn(1);
@@ -85,6 +85,9 @@ impl Scene {
                 None => return self.carry_out(),
             }
             self.carry_out();
+            if self.attach.hold(self.now, id) {
+                return;
+            }
         }
         self.attach.leave_unread(id);
     }

@@ -198,6 +198,7 @@ impl Attach {
         rings.reader.sleeps();
         // What the port is like is the first thing to tell.
         let untold = 1 << record::event_code(PortEvent::Down);
-        Ok(Driver { client, port, pid, rings, bell, untold, up: 0, owed: VecDeque::new() })
+        let owed = VecDeque::new();
+        Ok(Driver { client, port, pid, rings, bell, too_slow_until: 0, untold, up: 0, owed })
     }
 }

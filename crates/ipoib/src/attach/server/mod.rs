@@ -1,9 +1,11 @@
-//! The fabric's side: who has which port (`admit`), what goes to and fro, and what there is to show of it (`rows`).
+//! The fabric's side: who has which port (`admit`), what goes to and fro, who waits for whom (`hold`), and what there is to
+//! show of it (`rows`).
 //!
 //! Every driver has rings, a bell and a queue of its own. One that is stopped, or writes nonsense, is nobody else's
 //! concern: what does not fit its ring is dropped and counted.
 
 mod admit;
+mod hold;
 mod rows;
 
 use std::{
@@ -25,6 +27,7 @@ use ib_wire::{
     ud::PortEvent,
 };
 
+use self::hold::Holds;
 use super::{
     hello::{MAX_INTERFACES, MAX_MESSAGE, ToDriver, ToFabric, Token, emit, read},
     record::{self, BadRecord, FromDriver, LONGEST},
@@ -78,6 +81,7 @@ pub(crate) struct Attach {
     identities: BTreeMap<PortId, Identity>,
     /// Connections whose rings have not been read to the end.
     unread: Vec<u32>,
+    holds: Holds,
     /// A long record has been read since that was asked last.
     long: bool,
     answers: Vec<Answer>,
@@ -105,6 +109,8 @@ struct Counters {
     from_driver: u64,
     /// Datagrams and MADs for the driver.
     to_driver: u64,
+    /// Times that a sender waited for room in the driver's ring.
+    waited_for_driver: u64,
     #[serde(skip)]
     drops: Drops,
 }
@@ -144,6 +150,8 @@ struct Driver {
     pid: u32,
     rings: Rings,
     bell: Bell,
+    /// Nobody waits for room in its ring until so many bytes have been written there: it took too long once.
+    too_slow_until: u64,
     /// Changes of the port that it has not been told, as bits by their codes.
     untold: u8,
     /// Its interfaces that carry traffic.
@@ -185,6 +193,7 @@ impl Attach {
             clients: BTreeMap::new(),
             identities: BTreeMap::new(),
             unread: Vec::new(),
+            holds: Holds::default(),
             long: false,
             answers: Vec::new(),
             keys: Vec::new(),
@@ -207,6 +216,7 @@ impl Attach {
             return Heard::Nothing;
         }
         self.tell_port(id, lab);
+        self.end_holds_for(id);
         Heard::Ring(id)
     }
 
@@ -221,6 +231,10 @@ impl Attach {
         pool: &mut Pool,
     ) -> Option<Result<(ClientId, FromDriver), BadRecord>> {
         loop {
+            if self.holds.has(id) {
+                return None;
+            }
+            self.holds.begin();
             let driver = self.connections.get_mut(&id)?.driver.as_mut()?;
             let counters = &mut self.identities.get_mut(&driver.port)?.counters;
             // Long ones are handed on where they lie, and looked at by nobody.
@@ -264,8 +278,9 @@ impl Attach {
         self.unread.push(id);
     }
 
-    /// Connections that have not been read to the end.
-    pub(crate) fn take_unread(&mut self) -> Vec<u32> {
+    /// Connections that have not been read to the end, and wait for nobody.
+    pub(crate) fn take_unread(&mut self, now: Instant) -> Vec<u32> {
+        self.handle_timeout(now);
         std::mem::take(&mut self.unread)
     }
 
@@ -292,6 +307,7 @@ impl Attach {
             Ok(false) | Err(_) => &mut identity.counters.drops.driver_ring_full,
         };
         *counter += 1;
+        self.look_for_room(id);
         if let PortNotice::Received { datagram, .. } = notice {
             pool.recycle(datagram.payload);
         }
@@ -442,6 +458,7 @@ impl Attach {
         }
         lab.detach(now, driver.client);
         self.clients.remove(&driver.client);
+        self.end_holds_with(id);
         self.answers.push(Answer { id: 0, client: driver.client, shown: None });
         tracing::info!(pid = driver.pid, "a driver has left its port");
     }

@@ -263,14 +263,33 @@ impl Writer {
         Ok(true)
     }
 
-    /// True if a record of `len` bytes has room now. If not, our bell rings when the reader has read something.
+    /// False if a record of `len` bytes has room now. If not, our bell rings when the reader has read something.
     pub fn waits_for_room(&mut self, len: usize) -> Result<bool, Broken> {
-        if self.has_room(len)? {
+        self.waits_until(|writer| writer.has_room(len))
+    }
+
+    /// False if so many bytes are free now. If not, our bell rings when the reader has read something.
+    pub fn waits_for_free(&mut self, bytes: usize) -> Result<bool, Broken> {
+        self.waits_until(|writer| Ok(writer.free()? >= bytes as u64))
+    }
+
+    /// Bytes written since the beginning.
+    pub const fn written(&self) -> u64 {
+        self.at
+    }
+
+    /// Size of the ring, in bytes.
+    pub const fn size(&self) -> usize {
+        self.ring.size
+    }
+
+    fn waits_until(&mut self, is_true: impl Fn(&mut Self) -> Result<bool, Broken>) -> Result<bool, Broken> {
+        if is_true(self)? {
             return Ok(false);
         }
         self.ring.numbers().writer_waits.0.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        Ok(!self.has_room(len)?)
+        Ok(!is_true(self)?)
     }
 
     /// True if the last piece of a record lies where it is to be in the room that was reserved for it.
@@ -303,15 +322,19 @@ impl Writer {
     }
 
     fn has_room(&mut self, len: usize) -> Result<bool, Broken> {
+        let to_end = self.ring.to_end(self.at);
+        let wasted = if to_end < occupied(len) { to_end } else { 0 };
+        Ok((wasted + occupied(len)) as u64 <= self.free()?)
+    }
+
+    fn free(&mut self) -> Result<u64, Broken> {
         let used = self.at.wrapping_sub(self.ring.numbers().read.0.load(Ordering::Acquire));
         if used > self.ring.size as u64 {
             return Err(Broken::Place);
         }
         // What is still in use is not written over, whether it was read or not.
         let used = used.max(self.loans.first().map_or(0, |first| self.at - first));
-        let to_end = self.ring.to_end(self.at);
-        let wasted = if to_end < occupied(len) { to_end } else { 0 };
-        Ok((wasted + occupied(len)) as u64 <= self.ring.size as u64 - used)
+        Ok(self.ring.size as u64 - used)
     }
 
     fn publish(&self) {

@@ -61,6 +61,12 @@ fn a_full_ring_takes_nothing_and_rings_when_there_is_room() {
     assert_eq!(guest.reader.read(&mut space).unwrap(), Some(60_000));
     assert!(rang(&bells[0]), "the writer's bell");
     assert!(!maker.writer.waits_for_room(60_000).unwrap());
+    // One of four has been read.
+    let free = MIN_RING as usize - 3 * occupied(60_000);
+    assert!(!maker.writer.waits_for_free(free).unwrap());
+    assert!(maker.writer.waits_for_free(free + 1).unwrap());
+    guest.reader.read(&mut space).unwrap();
+    assert!(rang(&bells[0]));
     assert!(maker.writer.write(&[&record]).unwrap());
 }
 
