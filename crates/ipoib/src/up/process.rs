@@ -270,7 +270,13 @@ impl Process {
     /// The fabric has written to the ring, or made room.
     fn hear_bell(&mut self, now: Instant, hung_up: bool) -> Result<Option<End>> {
         if self.link.port().is_some_and(|port| !port.bell().hear(hung_up)) {
-            return self.lost(now, Lost::Gone);
+            // It may have said why.
+            let end = self.hear_connection(now)?;
+            return if end.is_some() || self.link.port().is_none() {
+                Ok(end)
+            } else {
+                self.lost(now, Lost::Gone)
+            };
         }
         self.read_ring(now)
     }
