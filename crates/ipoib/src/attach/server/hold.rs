@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ib_wire::time::Instant;
 
-use super::Attach;
+use super::{Attach, Driver};
 use crate::attach::record::LONGEST;
 
 /// How long a sender waits: some turns of a busy processor.
@@ -17,8 +17,8 @@ const LIFETIME: Duration = Duration::from_millis(10);
 /// Who waits for whom.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    /// A connection whose ring was almost full when the last record had been carried to it.
-    full: Option<u32>,
+    /// A driver that is to be waited for by whoever sent the record that is carried.
+    receiver: Option<u32>,
     held: Vec<Hold>,
 }
 
@@ -40,18 +40,21 @@ impl Holds {
 
     /// A record is about to be carried.
     pub(super) const fn begin(&mut self) {
-        self.full = None;
+        self.receiver = None;
+    }
+
+    /// It went to a driver that is to be waited for.
+    pub(super) const fn wait_for(&mut self, receiver: u32) {
+        self.receiver = Some(receiver);
     }
 }
 
 impl Attach {
-    /// True if `sender` has sent to a driver whose ring is almost full now: its own is not to be read on for a while.
+    /// True if what `sender` sent last went to a driver that is to be waited for: its ring is not to be read on for a while.
     pub(crate) fn hold(&mut self, now: Instant, sender: u32) -> bool {
-        let Some(receiver) = self.holds.full.take() else { return false };
-        if let Some(driver) = self.driver(receiver)
-            && let port = driver.port
-            && let Some(identity) = self.identities.get_mut(&port)
-        {
+        let Some(receiver) = self.holds.receiver.take() else { return false };
+        let port = self.driver(receiver).map(|driver| driver.port);
+        if let Some(identity) = port.and_then(|port| self.identities.get_mut(&port)) {
             identity.counters.waited_for_driver += 1;
         }
         self.holds.held.push(Hold { sender, receiver, until: now + LIFETIME });
@@ -69,7 +72,8 @@ impl Attach {
             return;
         }
         for hold in self.holds.held.extract_if(.., |hold| hold.until <= now) {
-            if let Some(driver) = self.connections.get_mut(&hold.receiver).and_then(|c| c.driver.as_mut()) {
+            let connection = self.connections.get_mut(&hold.receiver);
+            if let Some(driver) = connection.and_then(|connection| connection.driver.as_mut()) {
                 let writer = &driver.rings.writer;
                 driver.too_slow_until = writer.written() + writer.size() as u64 / 4;
             }
@@ -77,24 +81,11 @@ impl Attach {
         }
     }
 
-    /// Something was written for a driver: is its ring almost full?
-    pub(super) fn look_for_room(&mut self, id: u32) {
-        let Some(driver) = self.connections.get_mut(&id).and_then(|c| c.driver.as_mut()) else { return };
-        let writer = &mut driver.rings.writer;
-        if writer.written() >= driver.too_slow_until && writer.waits_for_free(room(writer.size())) == Ok(true)
-        {
-            self.holds.full = Some(id);
-        }
-    }
-
     /// A driver has read of its ring: if that is enough, those who wait for it go on.
     pub(super) fn end_holds_for(&mut self, id: u32) {
-        if !self.holds.held.iter().any(|hold| hold.receiver == id) {
-            return;
-        }
-        let Some(driver) = self.connections.get_mut(&id).and_then(|c| c.driver.as_mut()) else { return };
-        let writer = &mut driver.rings.writer;
-        if writer.waits_for_free(room(writer.size())) != Ok(true) {
+        if self.holds.held.iter().any(|hold| hold.receiver == id)
+            && self.driver(id).is_some_and(|driver| !driver.is_to_be_waited_for())
+        {
             self.end_holds(|hold| hold.receiver == id);
         }
     }
@@ -110,7 +101,12 @@ impl Attach {
     }
 }
 
-/// What is to be free of a ring of this size: as much as a few others may send before they are held, too.
-fn room(size: usize) -> usize {
-    (size / 4).max(LONGEST)
+impl Driver {
+    /// True if its ring is almost full: as much is free as a few others may send before they are held, too. Then its bell
+    /// rings when it has read some.
+    pub(super) fn is_to_be_waited_for(&mut self) -> bool {
+        let writer = &mut self.rings.writer;
+        let room = (writer.size() / 4).max(LONGEST);
+        writer.written() >= self.too_slow_until && writer.waits_for_free(room) == Ok(true)
+    }
 }

@@ -307,7 +307,9 @@ impl Attach {
             Ok(false) | Err(_) => &mut identity.counters.drops.driver_ring_full,
         };
         *counter += 1;
-        self.look_for_room(id);
+        if driver.is_to_be_waited_for() {
+            self.holds.wait_for(id);
+        }
         if let PortNotice::Received { datagram, .. } = notice {
             pool.recycle(datagram.payload);
         }
