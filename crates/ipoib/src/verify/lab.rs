@@ -86,11 +86,13 @@ impl Lab {
         command.args(args).envs(environment.iter().copied());
         let process = Process::start(&mut command)?;
         if need_not_come_up {
-            eventually("the lab answers", COMES_UP, || {
+            // Drivers that are processes of their own take a moment to tell the addresses of their interfaces.
+            eventually("the lab answers, and its hosts have addresses", COMES_UP, || {
                 if process.has_ended() {
                     bail!("the lab has ended: {}", process.said().trim());
                 }
-                Ok(connect(name).ok().and_then(|mut client| client.info().ok()))
+                let hosts = connect(name).and_then(|mut client| hosts_of(&mut client)).unwrap_or_default();
+                Ok((!hosts.is_empty() && hosts.iter().all(|host| !host.v4.is_empty())).then_some(()))
             })?;
         } else {
             process.wait_for("up in", COMES_UP).context("the lab does not come up")?;
@@ -106,8 +108,7 @@ impl Lab {
     fn find(program: &Path, name: &str, own: Option<Process>) -> Result<Self> {
         let mut client = connect(name)?;
         let pid = client.info()?.pid;
-        let rows = client.show(Noun::Hosts, None)?;
-        let hosts = hosts(rows["hosts"].as_array().map_or(&[], Vec::as_slice));
+        let hosts = hosts_of(&mut client)?;
         let mut networks = Vec::new();
         for host in &hosts {
             networks.push(fstat(client.enter(&host.name)?.net)?.st_ino);
@@ -292,7 +293,13 @@ fn connect(name: &str) -> Result<Client> {
     Client::connect(&lab.path.join(SOCKET)).with_context(|| format!("lab {name}"))
 }
 
-/// The hosts and their first interfaces, from the rows of `show hosts`.
+/// The hosts of a lab and their first interfaces.
+fn hosts_of(client: &mut Client) -> Result<Vec<Host>> {
+    let rows = client.show(Noun::Hosts, None)?;
+    Ok(hosts(rows["hosts"].as_array().map_or(&[], Vec::as_slice)))
+}
+
+/// The same, from the rows of `show hosts`.
 fn hosts(rows: &[Value]) -> Vec<Host> {
     let mut hosts: Vec<Host> = Vec::new();
     for row in rows {
