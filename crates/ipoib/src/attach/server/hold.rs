@@ -1,8 +1,9 @@
-//! Senders that wait for a receiver, as links do for credits: a driver whose ring is almost full has had no turn for a while,
-//! and whoever sent to it is not read on until it has.
+//! Senders that wait for a receiver, as links do for credits: a driver whose ring is almost full has had no turn for a
+//! while, and whoever sent to it is not read on until it has.
 //!
 //! Nobody waits for ever, nor again and again: a switch gives a packet a lifetime at the head of its queue (HOQLife of
-//! PortInfo), and so do we. After it, what does not fit is dropped, until the driver has had room for a quarter of its ring.
+//! PortInfo), and so do we. After it, what does not fit is dropped, until the driver has had room for a quarter of its
+//! ring.
 
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ impl Holds {
 }
 
 impl Attach {
-    /// True if what `sender` sent last went to a driver that is to be waited for: its ring is not to be read on for a while.
+    /// True if what `sender` sent last went to a driver that is to be waited for: its own ring is not to be read on for a
+    /// while.
     pub(crate) fn hold(&mut self, now: Instant, sender: u32) -> bool {
         let Some(receiver) = self.holds.receiver.take() else { return false };
         let port = self.driver(receiver).map(|driver| driver.port);
@@ -68,9 +70,6 @@ impl Attach {
 
     /// Lets those go on who have waited for too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if self.holds.held.is_empty() {
-            return;
-        }
         for hold in self.holds.held.extract_if(.., |hold| hold.until <= now) {
             let connection = self.connections.get_mut(&hold.receiver);
             if let Some(driver) = connection.and_then(|connection| connection.driver.as_mut()) {

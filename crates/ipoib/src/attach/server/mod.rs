@@ -1,8 +1,8 @@
-//! The fabric's side: who has which port (`admit`), what goes to and fro, who waits for whom (`hold`), and what there is to
-//! show of it (`rows`).
+//! The fabric's side: who has which port (`admit`), what goes to and fro, who waits for whom (`hold`), and what there is
+//! to show of it (`rows`).
 //!
-//! Every driver has rings, a bell and a queue of its own. One that is stopped, or writes nonsense, is nobody else's
-//! concern: what does not fit its ring is dropped and counted.
+//! Every driver has rings, a bell and a queue of its own. One that writes nonsense is nobody else's concern, and one that
+//! is stopped only for a moment: what does not fit its ring is dropped and counted.
 
 mod admit;
 mod hold;
@@ -230,11 +230,11 @@ impl Attach {
         poller: &Poller,
         pool: &mut Pool,
     ) -> Option<Result<(ClientId, FromDriver), BadRecord>> {
+        if self.holds.has(id) {
+            return None;
+        }
+        self.holds.begin();
         loop {
-            if self.holds.has(id) {
-                return None;
-            }
-            self.holds.begin();
             let driver = self.connections.get_mut(&id)?.driver.as_mut()?;
             let counters = &mut self.identities.get_mut(&driver.port)?.counters;
             // Long ones are handed on where they lie, and looked at by nobody.
