@@ -47,6 +47,9 @@ struct Args {
     /// Only what a ratio needs that this project asks for: in the time of a round of everything there are four of these.
     #[arg(long)]
     asked: bool,
+    /// How TCP finds its rate: cubic is what Linux does if nobody says anything, and some machines are told bbr.
+    #[arg(long, default_value = "cubic")]
+    congestion: String,
     /// Options for `ipoib lab` besides, in all subjects that are labs.
     #[arg(long, value_delimiter = ' ', allow_hyphen_values = true)]
     with: Vec<String>,
@@ -113,6 +116,7 @@ fn run(args: &Args) -> Result<()> {
         subjects: args.subjects.clone(),
         metrics: args.metrics.clone(),
         asked: args.asked,
+        congestion: args.congestion.clone(),
         with: args.with.clone(),
     };
     let report = Report::new(measure::run(&plan)?);

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) metrics: Vec<String>,
     /// Only what targets need.
     pub(crate) asked: bool,
+    /// How TCP finds its rate.
+    pub(crate) congestion: String,
     /// Further options of labs.
     pub(crate) with: Vec<String>,
 }
@@ -40,6 +42,7 @@ pub(crate) struct Measured {
     pub(crate) absent: Vec<&'static str>,
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
+    pub(crate) congestion: String,
 }
 
 /// One subject's figures.
@@ -87,7 +90,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
     }
     ensure!(!rows.is_empty(), "nothing to measure");
     for (row, way) in rows.iter().zip(&ways) {
-        reach(&world, way)
+        reach(&world, way, plan)
             .with_context(|| format!("{}: the hosts do not reach each other", row.subject.name))?;
     }
     idle(&mut rows, &ways);
@@ -108,7 +111,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
                     metric.name,
                     rows[s].subject.name
                 ));
-                let sample = sample(&world, &ways[s], metric, plan.seconds);
+                let sample = sample(&world, &ways[s], metric, plan.seconds, &plan.congestion);
                 if let Err(error) = &sample {
                     progress("");
                     eprintln!("{} {}: {error:#}", rows[s].subject.name, metric.name);
@@ -121,7 +124,8 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
         }
     }
     progress("");
-    Ok(Measured { rows, metrics, absent, rounds: plan.rounds, seconds: plan.seconds })
+    let Plan { rounds, seconds, congestion, .. } = plan.clone();
+    Ok(Measured { rows, metrics, absent, rounds, seconds, congestion })
 }
 
 /// One line that the next replaces, for those who watch.
@@ -144,20 +148,21 @@ fn cpu(way: &Way) -> f64 {
 }
 
 /// Waits until pings come back.
-fn reach(world: &World, way: &Way) -> Result<()> {
+fn reach(world: &World, way: &Way, plan: &Plan) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(10);
     let ping = METRICS.iter().find(|m| m.name == "ping").context("ping")?;
-    while !sample(world, way, ping, 0.02).is_ok_and(|sample| sample.client.count > 0) {
+    while !sample(world, way, ping, 0.02, &plan.congestion).is_ok_and(|sample| sample.client.count > 0) {
         ensure!(Instant::now() < until, "no answer from {}", way.server);
     }
     Ok(())
 }
 
-fn sample(world: &World, way: &Way, metric: &Metric, seconds: f64) -> Result<Sample> {
+fn sample(world: &World, way: &Way, metric: &Metric, seconds: f64, congestion: &str) -> Result<Sample> {
     let [client, server] = &way.ends;
     let kind = clap::ValueEnum::to_possible_value(&metric.kind).context("a kind of traffic")?;
     let end = |mut command: Command, to: Option<Ipv4Addr>| -> Result<Process> {
         command.args(["traffic", kind.get_name(), "--streams", &metric.streams.to_string()]);
+        command.args(["--congestion", congestion]);
         command.args(["--seconds", &seconds.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
         command.args(to.map(|to| format!("--to={to}")));
         Ok(Process(command.stderr(Stdio::piped()).spawn()?))

@@ -48,7 +48,8 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(measured: Measured) -> Self {
-        Self { measured, machine: machine(), commit: commit() }
+        let machine = format!("{}, TCP with {}", machine(), measured.congestion);
+        Self { measured, machine, commit: commit() }
     }
 
     fn row(&self, subject: &str) -> Option<&Row> {
@@ -98,7 +99,7 @@ impl Report {
         });
         json!({
             "schema": 1, "machine": self.machine, "commit": self.commit,
-            "rounds": self.measured.rounds, "seconds": self.measured.seconds,
+            "rounds": self.measured.rounds, "seconds": self.measured.seconds, "congestion": self.measured.congestion,
             "metrics": self.measured.metrics.iter().map(metric).collect::<Vec<_>>(),
             "subjects": subjects.collect::<Vec<_>>(),
             "absent": self.measured.absent,

@@ -73,6 +73,9 @@ pub(crate) struct End {
     /// How long to count.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) seconds: f64,
+    /// How TCP finds its rate.
+    #[arg(long)]
+    pub(crate) congestion: String,
 }
 
 /// What an end saw.
@@ -102,7 +105,7 @@ pub(crate) fn run(end: &End) -> io::Result<()> {
         (Kind::Flood, Some(to)) => flood(&datagrams(to, end)?, end)?,
         (Kind::Flood, None) => sink(&serve(end)?, end)?,
         (Kind::TcpRr, Some(to)) => {
-            let mut stream = TcpStream::connect((to, end.port))?;
+            let mut stream = connect(to, end)?;
             stream.set_nodelay(true)?;
             transactions(end, || exchange(&mut stream))?
         }
@@ -127,7 +130,7 @@ pub(crate) fn run(end: &End) -> io::Result<()> {
                 let _ = socket.send_to(&request[..len], from);
             }
         }
-        (Kind::Connect, Some(to)) => transactions(end, || connect_once(to, end.port))?,
+        (Kind::Connect, Some(to)) => transactions(end, || connect_once(to, end))?,
         (Kind::Connect, None) => {
             let listener = listen(end)?;
             loop {
@@ -156,6 +159,8 @@ fn ready() -> io::Result<()> {
 
 fn listen(end: &End) -> io::Result<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, end.port))?;
+    // Connections that come have it from here.
+    sockopt::set_tcp_congestion(&listener, &end.congestion)?;
     ready()?;
     Ok(listener)
 }
@@ -170,7 +175,15 @@ fn serve(end: &End) -> io::Result<UdpSocket> {
 }
 
 fn connections(to: Ipv4Addr, end: &End) -> io::Result<Vec<TcpStream>> {
-    (0..end.streams).map(|_| TcpStream::connect((to, end.port))).collect()
+    (0..end.streams).map(|_| connect(to, end)).collect()
+}
+
+fn connect(to: Ipv4Addr, end: &End) -> io::Result<TcpStream> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    // Before it connects: what one way has begun, such as to send at a pace, the next does not undo.
+    sockopt::set_tcp_congestion(&socket, &end.congestion)?;
+    rustix::net::connect(&socket, &SocketAddr::from((to, end.port)))?;
+    Ok(socket.into())
 }
 
 fn datagrams(to: Ipv4Addr, end: &End) -> io::Result<UdpSocket> {
@@ -241,8 +254,8 @@ fn exchange(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0; SMALL])
 }
 
-fn connect_once(to: Ipv4Addr, port: u16) -> io::Result<()> {
-    let mut stream = TcpStream::connect((to, port))?;
+fn connect_once(to: Ipv4Addr, end: &End) -> io::Result<()> {
+    let mut stream = connect(to, end)?;
     // Closed by a reset: else ports run out.
     sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     exchange(&mut stream)

@@ -20,7 +20,7 @@ use crate::{
     os::{
         bell::Bell,
         local::Packets,
-        ring::{Rings, Side},
+        ring::{Rings, Side, drained},
     },
 };
 
@@ -96,6 +96,8 @@ pub(crate) struct Port {
     packets: Packets,
     rings: Rings,
     bell: Bell,
+    /// The ring to the fabric was full, and is not drained yet.
+    full: bool,
 }
 
 impl Port {
@@ -105,7 +107,7 @@ impl Port {
         let [memory, bell] = <[OwnedFd; 2]>::try_from(fds).map_err(short)?;
         let bell = Bell::from(bell);
         let rings = Rings::map(memory.as_fd(), Side::Guest, &bell)?;
-        Ok(Self { packets, rings, bell })
+        Ok(Self { packets, rings, bell, full: false })
     }
 
     /// The connection: readable when the fabric has something to say beside the rings.
@@ -175,10 +177,16 @@ impl Port {
         }
     }
 
-    /// True if whatever may come next has room. If not, the bell rings when there is.
+    /// True if whatever may come next has room. Once it has not, it has when the ring is drained, and the bell rings then.
     pub(crate) fn has_room(&mut self) -> Result<bool, Lost> {
-        let waits = self.rings.writer.waits_for_room(LONGEST);
-        waits.map(|waits| !waits).map_err(|error| Lost::Broken(error.to_string()))
+        let writer = &mut self.rings.writer;
+        let waits = if self.full {
+            writer.waits_for_free(drained(writer.size()))
+        } else {
+            writer.waits_for_room(LONGEST)
+        };
+        self.full = waits.map_err(|error| Lost::Broken(error.to_string()))?;
+        Ok(!self.full)
     }
 
     /// What the fabric says beside the rings.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::schema::Noun;
 
 /// Version of all that is said, in messages and records. Both sides must be of one.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 /// No message is longer.
 pub(crate) const MAX_MESSAGE: usize = 64 << 10;
 /// Interfaces that one driver may have on its port.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ib_wire::time::Instant;
 
 use super::{Attach, Driver};
-use crate::attach::record::LONGEST;
+use crate::{attach::record::LONGEST, os::ring::drained};
 
 /// How long a sender waits: some turns of a busy processor.
 const LIFETIME: Duration = Duration::from_millis(10);
@@ -68,11 +68,13 @@ impl Attach {
         self.holds.held.iter().map(|hold| hold.until).min()
     }
 
-    /// Lets those go on who have waited for too long.
+    /// Lets those go on who have waited for too long. A driver that has read something meanwhile is only slow.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         for hold in self.holds.held.extract_if(.., |hold| hold.until <= now) {
             let connection = self.connections.get_mut(&hold.receiver);
-            if let Some(driver) = connection.and_then(|connection| connection.driver.as_mut()) {
+            if let Some(driver) = connection.and_then(|connection| connection.driver.as_mut())
+                && driver.is_almost_full()
+            {
                 let writer = &driver.rings.writer;
                 driver.too_slow_until = writer.written() + writer.size() as u64 / 4;
             }
@@ -80,10 +82,10 @@ impl Attach {
         }
     }
 
-    /// A driver has read of its ring: if that is enough, those who wait for it go on.
+    /// A driver has read of its ring: if it is drained, those who wait for it go on.
     pub(super) fn end_holds_for(&mut self, id: u32) {
         if self.holds.held.iter().any(|hold| hold.receiver == id)
-            && self.driver(id).is_some_and(|driver| !driver.is_to_be_waited_for())
+            && self.driver(id).is_some_and(|driver| !driver.is_draining())
         {
             self.end_holds(|hold| hold.receiver == id);
         }
@@ -101,11 +103,21 @@ impl Attach {
 }
 
 impl Driver {
-    /// True if its ring is almost full: as much is free as a few others may send before they are held, too. Then its bell
-    /// rings when it has read some.
+    /// True if whoever sends to it is to wait until its ring is drained.
     pub(super) fn is_to_be_waited_for(&mut self) -> bool {
+        self.rings.writer.written() >= self.too_slow_until && self.is_almost_full() && self.is_draining()
+    }
+
+    /// As much is free in its ring as a few others may send before they are held, too.
+    fn is_almost_full(&mut self) -> bool {
         let writer = &mut self.rings.writer;
         let room = (writer.size() / 4).max(LONGEST);
-        writer.written() >= self.too_slow_until && writer.waits_for_free(room) == Ok(true)
+        writer.has_free(room) == Ok(false)
+    }
+
+    /// False once its ring is drained. If not, its bell rings then.
+    fn is_draining(&mut self) -> bool {
+        let writer = &mut self.rings.writer;
+        writer.waits_for_free(drained(writer.size())) == Ok(true)
     }
 }

@@ -68,8 +68,8 @@ struct Numbers {
     read: Line<AtomicU64>,
     /// The reader sleeps: ring its bell when something is written.
     reader_sleeps: Line<AtomicU32>,
-    /// The writer waits for room: ring its bell when something is read.
-    writer_waits: Line<AtomicU32>,
+    /// The writer waits until so many bytes have been read: ring its bell then. 0 if it does not wait.
+    writer_waits: Line<AtomicU64>,
 }
 
 #[repr(C, align(64))]
@@ -263,14 +263,26 @@ impl Writer {
         Ok(true)
     }
 
-    /// False if a record of `len` bytes has room now. If not, our bell rings when the reader has read something.
+    /// False if a record of `len` bytes has room now. If not, our bell rings when the reader has read as much as it needs.
     pub fn waits_for_room(&mut self, len: usize) -> Result<bool, Broken> {
-        self.waits_until(|writer| writer.has_room(len))
+        self.waits_for_free(self.needed(len))
     }
 
-    /// False if so many bytes are free now. If not, our bell rings when the reader has read something.
+    /// True if so many bytes are free now.
+    pub fn has_free(&mut self, bytes: usize) -> Result<bool, Broken> {
+        Ok(self.free()? >= bytes as u64)
+    }
+
+    /// False if so many bytes are free now. If not, our bell rings once, when the reader has read enough.
     pub fn waits_for_free(&mut self, bytes: usize) -> Result<bool, Broken> {
-        self.waits_until(|writer| Ok(writer.free()? >= bytes as u64))
+        debug_assert!(bytes <= self.ring.size, "more than will ever be free");
+        if self.has_free(bytes)? {
+            return Ok(false);
+        }
+        let then_read = self.at + bytes as u64 - self.ring.size as u64;
+        self.ring.numbers().writer_waits.0.store(then_read, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        Ok(!self.has_free(bytes)?)
     }
 
     /// Bytes written since the beginning.
@@ -281,15 +293,6 @@ impl Writer {
     /// Size of the ring, in bytes.
     pub const fn size(&self) -> usize {
         self.ring.size
-    }
-
-    fn waits_until(&mut self, is_true: impl Fn(&mut Self) -> Result<bool, Broken>) -> Result<bool, Broken> {
-        if is_true(self)? {
-            return Ok(false);
-        }
-        self.ring.numbers().writer_waits.0.store(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        Ok(!is_true(self)?)
     }
 
     /// True if the last piece of a record lies where it is to be in the room that was reserved for it.
@@ -322,9 +325,14 @@ impl Writer {
     }
 
     fn has_room(&mut self, len: usize) -> Result<bool, Broken> {
+        self.has_free(self.needed(len))
+    }
+
+    /// Bytes that a record takes here, with those at the end of the ring that it does not fit in.
+    const fn needed(&self, len: usize) -> usize {
         let to_end = self.ring.to_end(self.at);
         let wasted = if to_end < occupied(len) { to_end } else { 0 };
-        Ok((wasted + occupied(len)) as u64 <= self.free()?)
+        wasted + occupied(len)
     }
 
     fn free(&mut self) -> Result<u64, Broken> {
@@ -444,11 +452,18 @@ impl Reader {
         let numbers = self.ring.numbers();
         numbers.read.0.store(read, Ordering::Release);
         fence(Ordering::SeqCst);
-        if numbers.writer_waits.0.load(Ordering::Relaxed) != 0 {
+        let wanted = numbers.writer_waits.0.load(Ordering::Relaxed);
+        if wanted != 0 && wanted <= read {
             numbers.writer_waits.0.store(0, Ordering::Relaxed);
             self.bell.ring();
         }
     }
+}
+
+/// Bytes that are free in a ring of this size when it is as good as empty. Who found it full waits until then: the reader
+/// has something to do while the writer wakes, and is not interrupted for every record it reads.
+pub const fn drained(size: usize) -> usize {
+    size / 8 * 7
 }
 
 /// Bytes of the ring that a record of `len` takes.

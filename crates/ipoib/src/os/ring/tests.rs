@@ -71,6 +71,25 @@ fn a_full_ring_takes_nothing_and_rings_when_there_is_room() {
 }
 
 #[test]
+fn the_bell_of_a_writer_that_waits_for_much_rings_once() {
+    let Pair { mut maker, mut guest, bells, .. } = pair();
+    let record = vec![1; 1000];
+    while maker.writer.write(&[&record]).unwrap() {}
+    assert!(maker.writer.waits_for_free(drained(MIN_RING as usize)).unwrap());
+    let mut space = vec![0; 1000];
+    let mut rings = Vec::new();
+    while guest.reader.read(&mut space).unwrap().is_some() {
+        if rang(&bells[0]) {
+            rings.push(maker.writer.free().unwrap());
+        }
+    }
+    let enough = drained(MIN_RING as usize) as u64;
+    assert!(matches!(rings[..], [free] if (enough..enough + 1024).contains(&free)), "{rings:?}");
+    guest.reader.sleeps();
+    assert!(!rang(&bells[0]), "nobody waits");
+}
+
+#[test]
 fn a_sleeping_reader_is_woken_once() {
     let Pair { mut maker, mut guest, bells, .. } = pair();
     assert!(guest.reader.sleeps());
