@@ -104,6 +104,25 @@ fn count(scene: &Scene, name: &str) -> u64 {
     row.drops.get(name).or_else(|| row.counters.get(name)).copied().unwrap_or_default()
 }
 
+/// Its ring is never drained in time, but it reads.
+#[test]
+fn a_driver_that_is_slow_is_waited_for_again() {
+    let mut scene = Scene::new();
+    let [mut one, mut slow] = ["h1", "h2"].map(|node| Honest::attach(&mut scene, node));
+    let long = [&b"\x08\0\0\0"[..], &[7; 2000]].concat();
+    for times in 1..20 {
+        while count(&scene, "waited_for_driver") < times {
+            one.send(&slow, &mut scene, &long);
+        }
+        // A quarter of its ring, and what else has come since.
+        slow.hear(40);
+        scene.wait(Duration::from_millis(11));
+        scene.turn(3);
+    }
+    assert_eq!(count(&scene, "driver_ring_full"), 0);
+    assert!(slow.has_heard(&long));
+}
+
 /// By who sends to it, that is, and by nobody else.
 #[test]
 fn a_driver_that_has_no_turn_is_waited_for_but_not_for_ever() {

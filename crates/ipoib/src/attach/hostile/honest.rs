@@ -80,11 +80,17 @@ impl Honest {
 
     fn listen(&mut self) {
         assert!(self.port.bell().drain(), "the fabric is there");
-        while let Some(said) = self.port.read(&mut self.pool).expect("the fabric makes sense") {
-            match said {
-                FromFabric::Received { datagram, .. } => self.heard.push(datagram.payload),
-                FromFabric::Mad { .. } => {}
-                FromFabric::Port { view, .. } => self.view = Some(view),
+        self.hear(usize::MAX);
+    }
+
+    /// Takes so many records from its ring, if there are.
+    pub(in crate::attach) fn hear(&mut self, records: usize) {
+        for _ in 0..records {
+            match self.port.read(&mut self.pool).expect("the fabric makes sense") {
+                Some(FromFabric::Received { datagram, .. }) => self.heard.push(datagram.payload),
+                Some(FromFabric::Mad { .. }) => {}
+                Some(FromFabric::Port { view, .. }) => self.view = Some(view),
+                None => return,
             }
         }
     }

@@ -68,13 +68,11 @@ impl Attach {
         self.holds.held.iter().map(|hold| hold.until).min()
     }
 
-    /// Lets those go on who have waited for too long. A driver that has read something meanwhile is only slow.
+    /// Lets those go on who have waited for too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         for hold in self.holds.held.extract_if(.., |hold| hold.until <= now) {
             let connection = self.connections.get_mut(&hold.receiver);
-            if let Some(driver) = connection.and_then(|connection| connection.driver.as_mut())
-                && driver.is_almost_full()
-            {
+            if let Some(driver) = connection.and_then(|connection| connection.driver.as_mut()) {
                 let writer = &driver.rings.writer;
                 driver.too_slow_until = writer.written() + writer.size() as u64 / 4;
             }
@@ -103,16 +101,11 @@ impl Attach {
 }
 
 impl Driver {
-    /// True if whoever sends to it is to wait until its ring is drained.
+    /// True if its ring is almost full: as much is free as a few others may send before they are held, too.
     pub(super) fn is_to_be_waited_for(&mut self) -> bool {
-        self.rings.writer.written() >= self.too_slow_until && self.is_almost_full() && self.is_draining()
-    }
-
-    /// As much is free in its ring as a few others may send before they are held, too.
-    fn is_almost_full(&mut self) -> bool {
         let writer = &mut self.rings.writer;
         let room = (writer.size() / 4).max(LONGEST);
-        writer.has_free(room) == Ok(false)
+        writer.written() >= self.too_slow_until && writer.has_free(room) == Ok(false) && self.is_draining()
     }
 
     /// False once its ring is drained. If not, its bell rings then.
