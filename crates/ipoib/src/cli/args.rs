@@ -109,6 +109,9 @@ pub(super) struct LabArgs {
     /// With --isolate: bytes of each ring between a driver and the fabric, a power of two
     #[arg(long, value_name = "BYTES", requires = "isolate")]
     pub(super) ring_size: Option<u32>,
+    /// With --isolate: how long senders wait for a driver that does not read, before they lose what they send to it
+    #[arg(long, value_name = "TIME", requires = "isolate")]
+    pub(super) driver_wait: Option<String>,
     /// What it leaves behind, and how much it says.
     #[command(flatten)]
     pub(super) run: RunArgs,
@@ -128,7 +131,7 @@ pub(super) enum FabricVerb {
     /// and the infiniband-diags. Everything else is as in a lab: `exec`, `show`, `fault`, `capture`.
     #[command(after_help = "Examples:\n  ipoib fabric run fat-tree:k=16 --sm none\n  \
                             ipoib exec h1 -- ibnetdiscover > fabric.net")]
-    Run(FabricArgs),
+    Run(Box<FabricArgs>),
     /// Lead a port's cable out of the fabric, to a UDP socket
     ///
     /// One datagram is one InfiniBand packet, as docs/link.md says; the other end is a port of another fabric, or
@@ -204,6 +207,9 @@ pub(super) struct AttachArgs {
     /// Bytes of each ring between a driver and the fabric, a power of two; 1048576 if nothing is said
     #[arg(long, value_name = "BYTES")]
     pub(super) ring_size: Option<u32>,
+    /// How long senders wait for a driver that does not read, before they lose what they send to it; 10ms if nothing is said
+    #[arg(long, value_name = "TIME")]
+    pub(super) driver_wait: Option<String>,
     /// Look for more traffic for so long before sleeping, such as 20us; not at all if nothing is said
     #[arg(long, value_name = "TIME")]
     pub(super) spin: Option<String>,

@@ -15,7 +15,7 @@ use toml::Spanned;
 
 use super::{
     args::{AttachArgs, FabricArgs, ManagerArgs, SmArg, UpArgs},
-    plan::{FileText, file_mode, read_topology, spin},
+    plan::{FileText, driver_wait, file_mode, read_topology, spin},
     up::{Port, address, child},
 };
 use crate::os::ring::{MAX_RING, MIN_RING};
@@ -57,6 +57,7 @@ struct FabricFile {
     attach: Option<PathBuf>,
     attach_mode: Option<Spanned<String>>,
     ring_size: Option<Spanned<i64>>,
+    driver_wait: Option<Spanned<String>>,
     spin: Option<Spanned<String>>,
     capture: Option<PathBuf>,
     seed: Option<u64>,
@@ -185,6 +186,7 @@ impl FabricArgs {
         let partitions = |text: &str| FileText::read(text.into());
         let partitions = said.partitions.map(|text| file.text("partitions", text, partitions)).transpose()?;
         let mode = said.attach_mode.map(|text| file.text("attach_mode", text, file_mode)).transpose()?;
+        let wait = said.driver_wait.map(|text| file.text("driver_wait", text, driver_wait)).transpose()?;
         let spin = file.spin(said.spin)?;
         let Self { manager, attach, mut run, .. } = self;
         run.fabric = run.fabric.or(file.number("fabric", said.fabric, 0..256)?);
@@ -204,6 +206,7 @@ impl FabricArgs {
                 attach: attach.attach.or(said.attach),
                 attach_mode: attach.attach_mode.or(mode),
                 ring_size: attach.ring_size.or(ring_size),
+                driver_wait: attach.driver_wait.or(wait),
                 spin: attach.spin.or(spin),
             },
             run,
@@ -277,9 +280,12 @@ mod tests {
 
     #[test]
     fn so_it_is_for_a_fabric() {
-        let args = fabric("topology = \"star:2\"\nfabric = 3\nattach_mode = \"0660\"\nring_size = 524288\n")
-            .unwrap();
+        let args = fabric(
+            "topology = \"star:2\"\nfabric = 3\nattach_mode = \"0660\"\nring_size = 524288\ndriver_wait = \"3ms\"\n",
+        )
+        .unwrap();
         assert_eq!((args.run.fabric, args.attach.ring_size), (Some(3), Some(1 << 19)));
+        assert_eq!(args.attach.driver_wait.as_deref(), Some("3ms"));
         for (text, says) in [
             (
                 "\ntopology = \"blob:3\"\n",
@@ -289,6 +295,7 @@ mod tests {
             ("partitions = \"/no/such.conf\"\n", ":1: partitions: /no/such.conf: cannot read"),
             ("attach_mode = \"999\"\n", ":1: attach_mode: 999: write a file mode in octal, such as 0660"),
             ("ring_size = 300000\n", ":1: ring_size is 300000: it must be a power of two"),
+            ("driver_wait = \"2s\"\n", ":1: driver_wait: --driver-wait 2s: at most 1s; 10ms is usual"),
             ("ring_size = 30\n", ":1: ring_size is 30: it must be within 262144 to 67108864"),
             ("fabric = 256\n", ":1: fabric is 256: it must be within 0 to 255"),
             ("sm = \"ours\"\n", ":1: unknown variant `ours`, expected one of `embedded`, `opensm`, `none`"),

@@ -50,7 +50,7 @@ pub fn main(lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> ExitCod
 fn run(verb: Verb, lab: impl FnOnce(LabPlan, Privilege) -> Result<ExitCode>) -> Result<ExitCode> {
     match verb {
         Verb::Lab(args) => bring_up(LabPlan::new(args)?, lab),
-        Verb::Fabric(FabricVerb::Run(args)) => bring_up(LabPlan::of_fabric(args)?, lab),
+        Verb::Fabric(FabricVerb::Run(args)) => bring_up(LabPlan::of_fabric(*args)?, lab),
         Verb::Up(args) => {
             let plan = UpPlan::new(args)?;
             talk::begin(plan.verbosity);

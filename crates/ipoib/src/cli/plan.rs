@@ -115,6 +115,7 @@ impl LabPlan {
                 attach: None,
                 attach_mode: None,
                 ring_size: args.ring_size,
+                driver_wait: args.driver_wait,
                 spin: args.spin,
             },
             run: args.run,
@@ -173,6 +174,9 @@ impl AttachArgs {
                 bail!("--ring-size {size}: a power of two from {MIN_RING} to {MAX_RING}");
             }
             config.ring = size;
+        }
+        if let Some(wait) = &self.driver_wait {
+            config.wait = driver_wait(wait)?;
         }
         Ok(AttachPlan { socket: self.attach, config })
     }
@@ -239,6 +243,16 @@ pub(super) fn spin(given: Option<&str>) -> Result<Duration> {
         bail!("--spin {text}: at most 1ms; 20us is usual");
     }
     Ok(spin)
+}
+
+/// How long senders wait for a driver.
+pub(super) fn driver_wait(text: &str) -> Result<Duration> {
+    const MOST: Duration = Duration::from_secs(1);
+    let wait = parse_duration(text).with_context(|| format!("--driver-wait {text}"))?;
+    if wait > MOST {
+        bail!("--driver-wait {text}: at most 1s; 10ms is usual");
+    }
+    Ok(wait)
 }
 
 /// P_Keys in hexadecimal, with `0x` or without, whose membership bit does not matter.

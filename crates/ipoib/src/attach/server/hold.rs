@@ -2,18 +2,15 @@
 //! while, and whoever sent to it is not read on until it has.
 //!
 //! Nobody waits for ever, nor again and again: a switch gives a packet a lifetime at the head of its queue (HOQLife of
-//! PortInfo), and so do we. After it, what does not fit is dropped, until the driver has had room for a quarter of its
-//! ring.
-
-use std::time::Duration;
+//! PortInfo), and so do we, of some turns of a busy processor ([`AttachConfig::wait`]). After it, what does not fit is
+//! dropped, until the driver has had room for a quarter of its ring.
 
 use ib_wire::time::Instant;
 
+#[cfg(doc)]
+use super::AttachConfig;
 use super::{Attach, Driver};
 use crate::{attach::record::LONGEST, os::ring::drained};
-
-/// How long a sender waits: some turns of a busy processor.
-const LIFETIME: Duration = Duration::from_millis(10);
 
 /// Who waits for whom.
 #[derive(Debug, Default)]
@@ -59,7 +56,7 @@ impl Attach {
         if let Some(identity) = port.and_then(|port| self.identities.get_mut(&port)) {
             identity.counters.waited_for_driver += 1;
         }
-        self.holds.held.push(Hold { sender, receiver, until: now + LIFETIME });
+        self.holds.held.push(Hold { sender, receiver, until: now + self.config.wait });
         true
     }
 

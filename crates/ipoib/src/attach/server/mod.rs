@@ -15,6 +15,7 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -61,11 +62,13 @@ pub struct AttachConfig {
     pub mode: u32,
     /// Bytes of each ring: a power of two.
     pub ring: u32,
+    /// How long senders wait for a driver whose ring is almost full.
+    pub wait: Duration,
 }
 
 impl Default for AttachConfig {
     fn default() -> Self {
-        Self { mode: 0o600, ring: 1 << 20 }
+        Self { mode: 0o600, ring: 1 << 20, wait: Duration::from_millis(10) }
     }
 }
 
