@@ -26,7 +26,7 @@ pub(crate) fn draw(report: &Report) -> String {
         escape(&report.machine),
         escape(&report.commit),
         rows.first().map_or("", |row| row.subject.name),
-        report.measured.rounds,
+        report.measured.plan.rounds,
     );
     for (m, metric) in metrics.iter().enumerate() {
         let (left, top) =

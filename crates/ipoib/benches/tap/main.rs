@@ -119,7 +119,7 @@ fn run(args: &Args) -> Result<()> {
         congestion: args.congestion.clone(),
         with: args.with.clone(),
     };
-    let report = Report::new(measure::run(&plan)?);
+    let report = Report::new(measure::run(plan)?);
     if let Some(file) = &args.chart {
         std::fs::write(file, chart::draw(&report)).with_context(|| file.display().to_string())?;
     }

@@ -40,9 +40,7 @@ pub(crate) struct Measured {
     pub(crate) metrics: Vec<&'static Metric>,
     /// Subjects that this machine lacks.
     pub(crate) absent: Vec<&'static str>,
-    pub(crate) rounds: usize,
-    pub(crate) seconds: f64,
-    pub(crate) congestion: String,
+    pub(crate) plan: Plan,
 }
 
 /// One subject's figures.
@@ -67,7 +65,7 @@ impl Plan {
 const QUIET: Duration = Duration::from_secs(3);
 
 /// Brings everything up, measures, takes it down.
-pub(crate) fn run(plan: &Plan) -> Result<Measured> {
+pub(crate) fn run(plan: Plan) -> Result<Measured> {
     for name in &plan.subjects {
         ensure!(SUBJECTS.iter().any(|s| s.name == *name), "{name}: no such subject: see --list");
     }
@@ -90,7 +88,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
     }
     ensure!(!rows.is_empty(), "nothing to measure");
     for (row, way) in rows.iter().zip(&ways) {
-        reach(&world, way, plan)
+        reach(&world, way, &plan)
             .with_context(|| format!("{}: the hosts do not reach each other", row.subject.name))?;
     }
     idle(&mut rows, &ways);
@@ -124,8 +122,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
         }
     }
     progress("");
-    let Plan { rounds, seconds, congestion, .. } = plan.clone();
-    Ok(Measured { rows, metrics, absent, rounds, seconds, congestion })
+    Ok(Measured { rows, metrics, absent, plan })
 }
 
 /// One line that the next replaces, for those who watch.

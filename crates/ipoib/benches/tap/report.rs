@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::{
-    measure::{Measured, Row},
+    measure::{Measured, Plan, Row},
     metric::{Metric, TARGETS, Target},
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(measured: Measured) -> Self {
-        let machine = format!("{}, TCP with {}", machine(), measured.congestion);
+        let machine = format!("{}, TCP with {}", machine(), measured.plan.congestion);
         Self { measured, machine, commit: commit() }
     }
 
@@ -97,9 +97,10 @@ impl Report {
                 "ratio": { "median": ratio.median, "low": ratio.low, "high": ratio.high },
             }))
         });
+        let plan = &self.measured.plan;
         json!({
             "schema": 1, "machine": self.machine, "commit": self.commit,
-            "rounds": self.measured.rounds, "seconds": self.measured.seconds, "congestion": self.measured.congestion,
+            "rounds": plan.rounds, "seconds": plan.seconds, "congestion": plan.congestion,
             "metrics": self.measured.metrics.iter().map(metric).collect::<Vec<_>>(),
             "subjects": subjects.collect::<Vec<_>>(),
             "absent": self.measured.absent,
@@ -148,7 +149,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Measured { rounds, seconds, absent, .. } = &self.measured;
+        let Measured { plan: Plan { rounds, seconds, .. }, absent, .. } = &self.measured;
         writeln!(f, "{}, commit {}", self.machine, self.commit)?;
         writeln!(f, "{rounds} rounds of {seconds} s; medians and quartiles of the ratios within a round")?;
         if !absent.is_empty() {

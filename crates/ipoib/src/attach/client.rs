@@ -20,7 +20,7 @@ use crate::{
     os::{
         bell::Bell,
         local::Packets,
-        ring::{Rings, Side, drained},
+        ring::{Rings, Side},
     },
 };
 
@@ -180,11 +180,7 @@ impl Port {
     /// True if whatever may come next has room. Once it has not, it has when the ring is drained, and the bell rings then.
     pub(crate) fn has_room(&mut self) -> Result<bool, Lost> {
         let writer = &mut self.rings.writer;
-        let waits = if self.full {
-            writer.waits_for_free(drained(writer.size()))
-        } else {
-            writer.waits_for_room(LONGEST)
-        };
+        let waits = if self.full { writer.waits_until_drained() } else { writer.waits_for_room(LONGEST) };
         self.full = waits.map_err(|error| Lost::Broken(error.to_string()))?;
         Ok(!self.full)
     }

@@ -236,23 +236,21 @@ pub(super) fn read_topology(given: &OsStr) -> Result<Topology> {
 
 /// How long to look for more before sleeping; not at all if nothing is said.
 pub(super) fn spin(given: Option<&str>) -> Result<Duration> {
-    const MOST: Duration = Duration::from_millis(1);
-    let Some(text) = given else { return Ok(Duration::ZERO) };
-    let spin = parse_duration(text).with_context(|| format!("--spin {text}"))?;
-    if spin > MOST {
-        bail!("--spin {text}: at most 1ms; 20us is usual");
-    }
-    Ok(spin)
+    given.map_or(Ok(Duration::ZERO), |text| time("--spin", text, Duration::from_millis(1), "20us"))
 }
 
 /// How long senders wait for a driver.
 pub(super) fn driver_wait(text: &str) -> Result<Duration> {
-    const MOST: Duration = Duration::from_secs(1);
-    let wait = parse_duration(text).with_context(|| format!("--driver-wait {text}"))?;
-    if wait > MOST {
-        bail!("--driver-wait {text}: at most 1s; 10ms is usual");
+    time("--driver-wait", text, Duration::from_secs(1), "10ms")
+}
+
+/// Reads an option's time, of which more than `most` makes no sense.
+fn time(option: &str, text: &str, most: Duration, usual: &str) -> Result<Duration> {
+    let time = parse_duration(text).with_context(|| format!("{option} {text}"))?;
+    if time > most {
+        bail!("{option} {text}: at most {most:?}; {usual} is usual");
     }
-    Ok(wait)
+    Ok(time)
 }
 
 /// P_Keys in hexadecimal, with `0x` or without, whose membership bit does not matter.

@@ -10,7 +10,7 @@ use ib_wire::time::Instant;
 #[cfg(doc)]
 use super::AttachConfig;
 use super::{Attach, Driver};
-use crate::{attach::record::LONGEST, os::ring::drained};
+use crate::attach::record::LONGEST;
 
 /// Who waits for whom.
 #[derive(Debug, Default)]
@@ -107,7 +107,6 @@ impl Driver {
 
     /// False once its ring is drained. If not, its bell rings then.
     fn is_draining(&mut self) -> bool {
-        let writer = &mut self.rings.writer;
-        writer.waits_for_free(drained(writer.size())) == Ok(true)
+        self.rings.writer.waits_until_drained() == Ok(true)
     }
 }

@@ -273,8 +273,14 @@ impl Writer {
         Ok(self.free()? >= bytes as u64)
     }
 
+    /// False if the ring is as good as empty. If not, our bell rings when it is. Who found it full waits until then: the
+    /// reader has something to do while the writer wakes, and is not interrupted for every record it reads.
+    pub fn waits_until_drained(&mut self) -> Result<bool, Broken> {
+        self.waits_for_free(drained(self.ring.size))
+    }
+
     /// False if so many bytes are free now. If not, our bell rings once, when the reader has read enough.
-    pub fn waits_for_free(&mut self, bytes: usize) -> Result<bool, Broken> {
+    fn waits_for_free(&mut self, bytes: usize) -> Result<bool, Broken> {
         debug_assert!(bytes <= self.ring.size, "more than will ever be free");
         if self.has_free(bytes)? {
             return Ok(false);
@@ -460,9 +466,8 @@ impl Reader {
     }
 }
 
-/// Bytes that are free in a ring of this size when it is as good as empty. Who found it full waits until then: the reader
-/// has something to do while the writer wakes, and is not interrupted for every record it reads.
-pub const fn drained(size: usize) -> usize {
+/// Bytes that are free in a ring of this size when it is as good as empty.
+const fn drained(size: usize) -> usize {
     size / 8 * 7
 }
 

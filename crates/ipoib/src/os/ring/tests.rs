@@ -75,7 +75,7 @@ fn the_bell_of_a_writer_that_waits_for_much_rings_once() {
     let Pair { mut maker, mut guest, bells, .. } = pair();
     let record = vec![1; 1000];
     while maker.writer.write(&[&record]).unwrap() {}
-    assert!(maker.writer.waits_for_free(drained(MIN_RING as usize)).unwrap());
+    assert!(maker.writer.waits_until_drained().unwrap());
     let mut space = vec![0; 1000];
     let mut rings = Vec::new();
     while guest.reader.read(&mut space).unwrap().is_some() {
